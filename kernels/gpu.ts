@@ -1,0 +1,530 @@
+/**
+ * The engine's hands: allocates tensors, encodes dispatches, submits, reads back. One instance per device.
+ *
+ * A step is encoded into one compute pass and submitted once. Scalars travel in a ring of 256-byte slots that is written once per
+ * submission; bind groups and pipelines are cached, so a warm step creates nothing.
+ */
+import add from "./add.wgsl" with { type: "text" };
+import copy from "./copy.wgsl" with { type: "text" };
+import type { Captures } from "./capture.ts";
+import { type DeviceFacts, dialect, type OpenDevice, uploadable, uploadFlushBytes } from "./device.ts";
+import { type Kernel, kernel, parameterSlotBytes } from "./kernel.ts";
+import { type Allocation, Memory } from "./memory.ts";
+import type { Profile } from "./profile.ts";
+import { Tape } from "./tape.ts";
+import { bytesPerElement, type DType, Tensor } from "./tensor.ts";
+
+const addKernel = kernel("add", add);
+const copyKernel = kernel("copy", copy);
+
+/** Dispatches that fit in one submission; the next one submits first. */
+const ringSlots = 4096;
+
+interface Pipeline {
+  id: number;
+  pipeline: GPUComputePipeline;
+  layout: GPUBindGroupLayout;
+  parameterBytes: number;
+}
+
+/** What has been created and encoded so far; a warm step adds only to the last three. */
+export interface Counters {
+  pipelines: number;
+  bindGroups: number;
+  buffers: number;
+  dispatches: number;
+  submissions: number;
+  reads: number;
+}
+
+/** A fault of the device rather than of the numbers: validation, memory, loss. Names the op that was being encoded. */
+export class GpuError extends Error {
+  constructor(
+    readonly kind: "validation" | "out-of-memory" | "internal" | "lost",
+    readonly op: string,
+    message: string,
+  ) {
+    super(`${kindWords[kind]} in ${op}: ${message}`);
+    this.name = "GpuError";
+  }
+}
+
+const kindWords = {
+  validation: "WebGPU refused a command",
+  "out-of-memory": "the GPU is out of memory",
+  internal: "the GPU driver failed",
+  lost: "the GPU device was lost",
+};
+
+export class Gpu {
+  readonly device: GPUDevice;
+  readonly facts: DeviceFacts;
+  readonly memory: Memory;
+  readonly counters: Counters = {
+    pipelines: 0,
+    bindGroups: 0,
+    buffers: 0,
+    dispatches: 0,
+    submissions: 0,
+    reads: 0,
+  };
+  /** The tape that differentiable ops record on, while there is one. */
+  tape: Tape | null = null;
+  captures: Captures | null = null;
+  profile: Profile | null = null;
+  /** Which variant of a kernel serves which shape class, as measured or given; see matmul.ts. */
+  readonly choices = new Map<string, string>();
+
+  private readonly pipelines = new Map<Kernel, Map<string, Pipeline>>();
+  private readonly bindGroups = new Map<string, GPUBindGroup>();
+  private readonly ring: GPUBuffer;
+  private readonly slots = new ArrayBuffer(ringSlots * parameterSlotBytes);
+  private readonly slotsU32 = new Uint32Array(this.slots);
+  private readonly slotsI32 = new Int32Array(this.slots);
+  private readonly slotsF32 = new Float32Array(this.slots);
+  private nextSlot = 0;
+  private encoder: GPUCommandEncoder | null = null;
+  private pass: GPUComputePassEncoder | null = null;
+  private readonly scopes: Set<Allocation>[] = [];
+  private readonly constants = new Map<number, Tensor>();
+  private readonly staging = new Map<number, GPUBuffer[]>();
+  private path: string[] = [];
+  private unflushed = 0;
+  private fault: GpuError | null = null;
+
+  constructor(open: OpenDevice) {
+    this.device = open.device;
+    this.facts = open.facts;
+    const limits = open.device.limits;
+    this.memory = new Memory(open.device, {
+      binding: limits.maxStorageBufferBindingSize,
+      buffer: limits.maxBufferSize,
+    });
+    this.ring = open.device.createBuffer({
+      size: this.slots.byteLength,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+      label: "scalars",
+    });
+    open.device.addEventListener("uncapturederror", (event) => {
+      const { error } = event as GPUUncapturedErrorEvent;
+      const kind = /out.of.memory/i.test(error.constructor.name + error.message)
+        ? "out-of-memory"
+        : error.constructor.name === "GPUInternalError"
+        ? "internal"
+        : "validation";
+      this.fault ??= new GpuError(kind, this.where, error.message);
+    });
+    open.device.lost.then((info) => {
+      if (info.reason !== "destroyed") {
+        this.fault = new GpuError("lost", this.where, info.message || "no reason given");
+      }
+    });
+  }
+
+  // ---- tensors ----
+
+  /** A pooled tensor with undefined contents, freed at the end of the current scope. */
+  empty(shape: readonly number[], name: string, dtype: DType = "f32"): Tensor {
+    const tensor = this.hold(shape, name, dtype);
+    this.scopes.at(-1)?.add(tensor.allocation);
+    return tensor;
+  }
+
+  /** A pooled tensor that no scope frees: whoever asks for it must {@link release} it. */
+  hold(shape: readonly number[], name: string, dtype: DType = "f32"): Tensor {
+    const elements = shape.reduce((product, extent) => product * extent, 1);
+    return new Tensor(
+      this.memory.draw(Math.max(4, elements * bytesPerElement[dtype]), name),
+      shape,
+      dtype,
+      name,
+    );
+  }
+
+  /** A tensor of its own buffer that lives until {@link drop}. Starts as zeros. */
+  persistent(shape: readonly number[], name: string, dtype: DType = "f32"): Tensor {
+    const elements = shape.reduce((product, extent) => product * extent, 1);
+    return new Tensor(this.memory.keep(elements * bytesPerElement[dtype], name), shape, dtype, name);
+  }
+
+  /** A pooled tensor holding `data`, freed at the end of the current scope. */
+  from(data: Float32Array | Uint32Array, shape: readonly number[], name: string): Tensor {
+    const tensor = this.empty(shape, name, data instanceof Float32Array ? "f32" : "u32");
+    if (data.length !== tensor.size) {
+      throw new Error(`${name}: ${data.length} numbers cannot fill [${shape}]`);
+    }
+    this.upload(tensor, data);
+    return tensor;
+  }
+
+  /** A shared scalar. Never write to it. */
+  constant(value: number): Tensor {
+    let tensor = this.constants.get(value);
+    if (!tensor) {
+      tensor = this.persistent([1], `constant ${value}`);
+      this.upload(tensor, new Float32Array([value]));
+      this.constants.set(value, tensor);
+    }
+    return tensor;
+  }
+
+  /** Writes host numbers into a tensor. Commands already encoded that use the tensor are submitted first. */
+  upload(tensor: Tensor, data: ArrayBufferView, elementOffset = 0): void {
+    if (data.byteLength === 0) return;
+    const owner = tensor.allocation.parent ?? tensor.allocation;
+    if (Math.max(owner.lastUse, tensor.allocation.lastUse) === this.counters.submissions) this.submit();
+    const offset = tensor.allocation.offset + elementOffset * bytesPerElement[tensor.dtype];
+    this.device.queue.writeBuffer(tensor.allocation.buffer, offset, uploadable(data));
+    this.unflushed += data.byteLength;
+    if (this.unflushed > uploadFlushBytes) {
+      this.submit();
+      this.device.queue.submit([]);
+      this.unflushed = 0;
+    }
+  }
+
+  /** Returns a pooled tensor to the pool now rather than at the end of its scope. */
+  release(tensor: Tensor): void {
+    for (let i = this.scopes.length - 1; i >= 0; i--) if (this.scopes[i].delete(tensor.allocation)) break;
+    this.memory.release(tensor.allocation);
+  }
+
+  /** Keeps a tensor past the scope and the tape that would free it; {@link release} it later. */
+  keep<T extends Tensor>(tensor: T): T {
+    this.memory.retain(tensor.allocation);
+    return tensor;
+  }
+
+  /** Destroys a persistent tensor. */
+  drop(tensor: Tensor): void {
+    this.submit();
+    this.forget(new Set([tensor.allocation.id]));
+    this.memory.drop(tensor.allocation);
+  }
+
+  /** Destroys the pool's idle buffers; for the seams between stages, whose sizes differ. */
+  trim(): void {
+    this.submit();
+    this.forget(this.memory.trim());
+  }
+
+  /**
+   * Runs `body` and frees every pooled tensor it made, but for those it returns: these move to the enclosing scope, or, where there
+   * is none, belong to the caller, who must {@link release} them.
+   */
+  scope<T>(body: () => T): T {
+    const scope = new Set<Allocation>();
+    this.scopes.push(scope);
+    try {
+      const result = body();
+      const outer = this.scopes.at(-2);
+      for (const tensor of tensorsIn(result)) {
+        if (scope.delete(tensor.allocation)) outer?.add(tensor.allocation);
+      }
+      return result;
+    } finally {
+      this.scopes.pop();
+      for (const allocation of scope) this.memory.release(allocation);
+    }
+  }
+
+  // ---- differentiation ----
+
+  /**
+   * Runs `forward` on a fresh tape, then differentiates the scalar it returns. Gradients are added to every parameter's `grad`.
+   * Call it within a {@link scope}; tensors other than the result that must outlive it need {@link keep}.
+   */
+  differentiate(forward: () => Tensor, seed?: Tensor): Tensor {
+    if (this.tape) throw new Error("a tape is already recording");
+    const tape = new Tape(this);
+    this.tape = tape;
+    let root: Tensor;
+    try {
+      root = forward();
+    } finally {
+      this.tape = null;
+    }
+    tape.backward(root, seed);
+    return root;
+  }
+
+  // ---- names ----
+
+  /** Runs `body` with `name` appended to the path that names, captures and faults are given by. */
+  inside<T>(name: string, body: () => T): T {
+    this.path.push(name);
+    try {
+      return body();
+    } finally {
+      this.path.pop();
+    }
+  }
+
+  /** Gives an intermediate its name (the current path, then `name`) and shows it to whoever captures it. */
+  named(name: string, tensor: Tensor): Tensor {
+    tensor.name = this.path.length === 0 ? name : `${this.path.join(".")}.${name}`;
+    this.captures?.see(this, tensor.name, tensor);
+    return tensor;
+  }
+
+  private get where(): string {
+    return this.path.join(".") || "the engine";
+  }
+
+  // ---- commands ----
+
+  /**
+   * Encodes one dispatch.
+   * @param bindings a tensor for each storage binding of the kernel, by name
+   * @param params a number for each field of its `Params`, by name
+   * @param groups workgroups in x, y, z
+   * @param overrides values of its pipeline-overridable constants
+   */
+  run(
+    kernel: Kernel,
+    bindings: Record<string, Tensor>,
+    params: Record<string, number>,
+    groups: readonly [number, number?, number?],
+    overrides?: Record<string, number>,
+  ): void {
+    if (this.fault) throw this.fault;
+    if (groups[0] === 0 || groups[1] === 0 || groups[2] === 0) return;
+    if (this.nextSlot === ringSlots) this.submit();
+    const pipeline = this.pipeline(kernel, overrides);
+    const group = this.bindGroup(kernel, pipeline, bindings);
+    const pass = this.openPass(kernel.name);
+    pass.setPipeline(pipeline.pipeline);
+    if (kernel.fields.length > 0) {
+      this.writeParameters(kernel, params);
+      pass.setBindGroup(0, group, [this.nextSlot * parameterSlotBytes]);
+      this.nextSlot++;
+    } else {
+      pass.setBindGroup(0, group);
+    }
+    pass.dispatchWorkgroups(groups[0], groups[1] ?? 1, groups[2] ?? 1);
+    this.counters.dispatches++;
+    if (this.profile) this.endPass();
+  }
+
+  /** target += source, element by element. */
+  addInto(target: Tensor, source: Tensor): void {
+    this.run(addKernel, { source, sum: target }, { size: target.size }, elementwise(target.size));
+  }
+
+  /** target = source, for equal sizes; 32-bit elements. */
+  copy(target: Tensor, source: Tensor): void {
+    this.run(copyKernel, { source, duplicate: target }, { size: target.size }, elementwise(target.size));
+  }
+
+  /** Sets every byte of the tensor to zero. */
+  clear(tensor: Tensor): void {
+    this.endPass();
+    const { buffer, offset, size } = tensor.allocation;
+    tensor.allocation.lastUse = this.counters.submissions;
+    this.openEncoder().clearBuffer(buffer, offset, size);
+  }
+
+  /** Sends what has been encoded. */
+  submit(): void {
+    if (!this.encoder) return;
+    this.endPass();
+    this.profile?.resolve(this.encoder);
+    const commands = this.encoder.finish();
+    this.encoder = null;
+    if (this.nextSlot > 0) {
+      this.device.queue.writeBuffer(this.ring, 0, this.slots, 0, this.nextSlot * parameterSlotBytes);
+      this.nextSlot = 0;
+    }
+    this.device.queue.submit([commands]);
+    this.unflushed = 0;
+    this.counters.submissions++;
+    this.counters.buffers = this.memory.buffersCreated;
+    this.profile?.submitted();
+  }
+
+  /** Reads tensors back in one wait. u32 tensors come as the bits of the floats; see {@link readU32}. */
+  async read(...tensors: Tensor[]): Promise<Float32Array<ArrayBuffer>[]> {
+    return (await this.readBytes(tensors)).map((bytes) => new Float32Array(bytes));
+  }
+
+  async readU32(...tensors: Tensor[]): Promise<Uint32Array<ArrayBuffer>[]> {
+    return (await this.readBytes(tensors)).map((bytes) => new Uint32Array(bytes));
+  }
+
+  /** Waits until the device has done all that was submitted. @throws GpuError if anything went wrong on the way. */
+  async finish(): Promise<void> {
+    this.submit();
+    await this.device.queue.onSubmittedWorkDone();
+    if (this.fault) throw this.fault;
+  }
+
+  /** Frees the device. Nothing may be used afterwards. */
+  destroy(): void {
+    this.device.destroy();
+  }
+
+  // ---- beneath ----
+
+  private async readBytes(tensors: Tensor[]): Promise<ArrayBuffer[]> {
+    if (this.fault) throw this.fault;
+    const offsets: number[] = [];
+    let total = 0;
+    for (const tensor of tensors) {
+      offsets.push(total);
+      total += Math.ceil(tensor.bytes / 4) * 4;
+    }
+    const size = 2 ** Math.ceil(Math.log2(Math.max(256, total)));
+    const staging = this.staging.get(size)?.pop() ??
+      this.device.createBuffer({
+        size,
+        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+        label: "staging",
+      });
+    this.endPass();
+    const encoder = this.openEncoder();
+    tensors.forEach((tensor, i) => {
+      const { buffer, offset } = tensor.allocation;
+      encoder.copyBufferToBuffer(buffer, offset, staging, offsets[i], Math.ceil(tensor.bytes / 4) * 4);
+    });
+    this.submit();
+    this.counters.reads++;
+    try {
+      await staging.mapAsync(GPUMapMode.READ, 0, Math.max(4, total));
+    } catch (error) {
+      throw this.fault ?? new GpuError("internal", this.where, String(error));
+    }
+    if (this.fault) throw this.fault;
+    const mapped = staging.getMappedRange(0, Math.max(4, total));
+    const results = tensors.map((tensor, i) => mapped.slice(offsets[i], offsets[i] + tensor.bytes));
+    staging.unmap();
+    const idle = this.staging.get(size);
+    if (idle) idle.push(staging);
+    else this.staging.set(size, [staging]);
+    return results;
+  }
+
+  private openEncoder(): GPUCommandEncoder {
+    this.encoder ??= this.device.createCommandEncoder();
+    return this.encoder;
+  }
+
+  private openPass(name: string): GPUComputePassEncoder {
+    if (!this.pass) {
+      const timestampWrites = this.profile?.next(this, name, this.path.join("."));
+      this.pass = this.openEncoder().beginComputePass(timestampWrites ? { timestampWrites } : undefined);
+    }
+    return this.pass;
+  }
+
+  private endPass(): void {
+    this.pass?.end();
+    this.pass = null;
+  }
+
+  private writeParameters(kernel: Kernel, params: Record<string, number>): void {
+    let index = this.nextSlot * (parameterSlotBytes / 4);
+    for (const field of kernel.fields) {
+      const value = params[field.name];
+      if (value === undefined) throw new Error(`kernel ${kernel.name}: no value for "${field.name}"`);
+      if (field.type === "f32") this.slotsF32[index++] = value;
+      else if (field.type === "u32") this.slotsU32[index++] = value;
+      else this.slotsI32[index++] = value;
+    }
+  }
+
+  private pipeline(kernel: Kernel, overrides: Record<string, number> | undefined): Pipeline {
+    let variants = this.pipelines.get(kernel);
+    if (!variants) this.pipelines.set(kernel, variants = new Map());
+    let key = "";
+    if (overrides) { for (const name in overrides) key += `${name}=${overrides[name]},`; }
+    let pipeline = variants.get(key);
+    if (!pipeline) variants.set(key, pipeline = this.createPipeline(kernel, overrides));
+    return pipeline;
+  }
+
+  private createPipeline(kernel: Kernel, overrides: Record<string, number> | undefined): Pipeline {
+    for (const name in overrides) {
+      if (!kernel.overrides.includes(name)) {
+        throw new Error(`kernel ${kernel.name}: no constant "${name}" to override`);
+      }
+    }
+    const parameterBytes = Math.ceil(kernel.fields.length / 4) * 16;
+    const entries: GPUBindGroupLayoutEntry[] = kernel.bindings.map(({ binding, writable }) => ({
+      binding,
+      visibility: GPUShaderStage.COMPUTE,
+      buffer: { type: writable ? "storage" : "read-only-storage" },
+    }));
+    if (parameterBytes > 0) {
+      entries.push({
+        binding: 0,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type: "uniform", hasDynamicOffset: true, minBindingSize: kernel.fields.length * 4 },
+      });
+    }
+    const layout = this.device.createBindGroupLayout({ entries, label: kernel.name });
+    const pipeline = this.device.createComputePipeline({
+      label: kernel.name,
+      layout: this.device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: {
+        module: this.device.createShaderModule({
+          code: dialect(kernel.source, this.facts),
+          label: kernel.name,
+        }),
+        entryPoint: "main",
+        constants: overrides,
+      },
+    });
+    return { id: this.counters.pipelines++, pipeline, layout, parameterBytes };
+  }
+
+  private bindGroup(kernel: Kernel, pipeline: Pipeline, bindings: Record<string, Tensor>): GPUBindGroup {
+    let key = `${pipeline.id}`;
+    for (const { name } of kernel.bindings) {
+      const tensor = bindings[name];
+      if (tensor === undefined) throw new Error(`kernel ${kernel.name}: no tensor for binding "${name}"`);
+      const { allocation } = tensor;
+      allocation.lastUse = this.counters.submissions;
+      if (allocation.parent) allocation.parent.lastUse = this.counters.submissions;
+      key += `,${allocation.id}`;
+    }
+    let group = this.bindGroups.get(key);
+    if (!group) {
+      const entries: GPUBindGroupEntry[] = kernel.bindings.map(({ name, binding }) => {
+        const { buffer, offset, size } = bindings[name].allocation;
+        return { binding, resource: { buffer, offset, size } };
+      });
+      if (pipeline.parameterBytes > 0) {
+        entries.push({
+          binding: 0,
+          resource: { buffer: this.ring, offset: 0, size: pipeline.parameterBytes },
+        });
+      }
+      group = this.device.createBindGroup({ layout: pipeline.layout, entries, label: kernel.name });
+      this.bindGroups.set(key, group);
+      this.counters.bindGroups++;
+    }
+    return group;
+  }
+
+  /** Drops cached bind groups that name dead allocations. */
+  private forget(dead: Set<number>): void {
+    for (const key of this.bindGroups.keys()) {
+      if (key.split(",").slice(1).some((id) => dead.has(Number(id)))) this.bindGroups.delete(key);
+    }
+  }
+}
+
+/** Workgroups of 64 for one invocation per element, folded into two dimensions where one is too short. */
+export function elementwise(size: number, perGroup = 64): [number, number] {
+  const groups = Math.ceil(size / perGroup);
+  const x = Math.min(groups, 32768);
+  return [x, Math.ceil(groups / Math.max(1, x))];
+}
+
+function* tensorsIn(value: unknown): Generator<Tensor> {
+  if (value instanceof Tensor) yield value;
+  else if (Array.isArray(value)) { for (const item of value) yield* tensorsIn(item); }
+  else if (value && typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype) {
+    for (const item of Object.values(value)) yield* tensorsIn(item);
+  }
+}

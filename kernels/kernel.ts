@@ -1,0 +1,58 @@
+/**
+ * A kernel as its WGSL text declares it. The host side is read off the shader, so the two cannot disagree:
+ * `struct Params` gives the names, order and types of the scalars, the `@binding` lines the names and access of the tensors.
+ *
+ * Conventions of every `.wgsl` file here: one group; binding 0 is `var<uniform> params: Params` when there are scalars;
+ * at most 8 storage bindings (the default limit); entry point `main`.
+ */
+export interface Kernel {
+  readonly name: string;
+  readonly source: string;
+  readonly fields: readonly { name: string; type: "u32" | "i32" | "f32" }[];
+  readonly bindings: readonly { name: string; binding: number; writable: boolean }[];
+  readonly overrides: readonly string[];
+}
+
+const maxStorageBindings = 8;
+
+/** Bytes of one slot of the parameter ring: WebGPU's default alignment of dynamic uniform offsets. */
+export const parameterSlotBytes = 256;
+
+/**
+ * Reads a kernel's interface off its source.
+ * @throws if the source breaks a convention above, naming the kernel.
+ */
+export function kernel(name: string, source: string): Kernel {
+  const code = source.replace(/\/\*[\s\S]*?\*\//g, "").replace(/\/\/[^\n]*/g, "");
+  const fields = readFields(name, code);
+  const bindings = [
+    ...code.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var<storage(?:,\s*(read|read_write))?>\s*(\w+)/g),
+  ]
+    .map((match) => ({ name: match[3], binding: Number(match[1]), writable: match[2] === "read_write" }));
+  if (bindings.length > maxStorageBindings) {
+    throw new Error(
+      `kernel ${name}: ${bindings.length} storage bindings, but WebGPU guarantees only ${maxStorageBindings}`,
+    );
+  }
+  if (!/fn\s+main\s*\(/.test(code)) throw new Error(`kernel ${name}: no entry point "main"`);
+  const overrides = [...code.matchAll(/^\s*override\s+(\w+)/gm)].map((match) => match[1]);
+  return { name, source, fields, bindings, overrides };
+}
+
+function readFields(name: string, code: string): Kernel["fields"] {
+  const body = /struct\s+Params\s*\{([^}]*)\}/.exec(code)?.[1];
+  if (body === undefined) return [];
+  const fields = body.split(",").map((line) => line.trim()).filter((line) => line !== "").map((line) => {
+    const match = /^(\w+)\s*:\s*(u32|i32|f32)$/.exec(line);
+    if (!match) {
+      throw new Error(`kernel ${name}: Params holds "${line}"; only u32, i32 and f32 scalars are allowed`);
+    }
+    return { name: match[1], type: match[2] as "u32" | "i32" | "f32" };
+  });
+  if (fields.length * 4 > parameterSlotBytes) {
+    throw new Error(
+      `kernel ${name}: Params needs ${fields.length * 4} bytes, a slot has ${parameterSlotBytes}`,
+    );
+  }
+  return fields;
+}
