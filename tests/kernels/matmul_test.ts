@@ -1,0 +1,92 @@
+import { assertThrows } from "deno-std/assert/mod.js";
+import { type Form, gemm, matmul, matmulReference } from "../../kernels/matmul.ts";
+import { assertClose, gpuTest, normals, parameter } from "./testing.ts";
+
+const forms: Form[] = ["NN", "NT", "TN"];
+const shapes = [[1, 1, 1], [3, 5, 7], [1, 130, 33], [8, 64, 64], [65, 68, 36], [70, 33, 129], [256, 128, 96]];
+
+for (const form of forms) {
+  for (const [M, N, K] of shapes) {
+    gpuTest(`gemm ${form} agrees with f64 at M ${M}, N ${N}, K ${K}`, async (gpu) => {
+      const as = normals(M * K, 1), bs = normals(K * N, 2), before = normals(M * N, 3);
+      const biases = normals(N, 4), residuals = normals(M * N, 5);
+      const expected = matmulReference(form, as, bs, M, N, K);
+      await gpu.scope(async () => {
+        const a = gpu.from(as, form === "TN" ? [K, M] : [M, K], "a");
+        const b = gpu.from(bs, form === "NT" ? [N, K] : [K, N], "b");
+        const plain = gpu.from(new Float32Array(M * N).fill(NaN), [M, N], "plain");
+        const full = gpu.from(before, [M, N], "full");
+        const bias = gpu.from(biases, [N], "bias"), residual = gpu.from(residuals, [M, N], "residual");
+        gemm(gpu, form, a, b, plain, { M, N, K });
+        gemm(gpu, form, a, b, full, { M, N, K, alpha: 0.5, accumulate: 1, bias, residual });
+        const [first, second] = await gpu.read(plain, full);
+        assertClose(first, expected, 1e-5 * Math.sqrt(K));
+        const sums = expected.map((v, i) => 0.5 * v + before[i] + biases[i % N] + residuals[i]);
+        assertClose(second, sums, 1e-5 * Math.sqrt(K));
+      });
+    });
+  }
+}
+
+for (const form of forms) {
+  gpuTest(`gemm ${form} works on a range of rows and leaves the rest alone`, async (gpu) => {
+    for (const [M, N, K, pad] of [[12, 20, 8, 4], [5, 7, 9, 3]]) {
+      const [aRows, aColumns] = form === "TN" ? [K, M] : [M, K];
+      const [bRows, bColumns] = form === "NT" ? [N, K] : [K, N];
+      const as = normals((aRows + 2) * (aColumns + pad), 1), bs = normals((bRows + 2) * (bColumns + pad), 2);
+      const before = normals((M + 2) * (N + pad), 3);
+      const a = gpu.from(as, [as.length], "a"), b = gpu.from(bs, [bs.length], "b");
+      const out = gpu.from(before, [before.length], "out");
+      gemm(gpu, form, a, b, out, {
+        M,
+        N,
+        K,
+        aOffset: aColumns + pad,
+        aStride: aColumns + pad,
+        bOffset: bColumns + pad,
+        bStride: bColumns + pad,
+        outOffset: N + pad,
+        outStride: N + pad,
+      });
+      const dense = (data: Float32Array, rows: number, columns: number) =>
+        Float32Array.from(
+          { length: rows * columns },
+          (_, i) => data[(1 + Math.floor(i / columns)) * (columns + pad) + i % columns],
+        );
+      const product = matmulReference(form, dense(as, aRows, aColumns), dense(bs, bRows, bColumns), M, N, K);
+      const expected = Float64Array.from(before);
+      for (let i = 0; i < M * N; i++) expected[(1 + Math.floor(i / N)) * (N + pad) + i % N] = product[i];
+      const [actual] = await gpu.read(out);
+      assertClose(actual, expected, 1e-5);
+    }
+  });
+}
+
+for (const [M, K, N] of [[1, 3, 2], [70, 33, 5], [129, 64, 96]]) {
+  gpuTest(`a linear layer's gradients agree with f64 at x [${M}, ${K}], weight [${N}, ${K}]`, async (gpu) => {
+    const xs = normals(M * K, 1), ws = normals(N * K, 2), bs = normals(N, 3), rs = normals(M * N, 4);
+    const dys = normals(M * N, 5);
+    const x = parameter(gpu, xs, [M, K], "x"), weight = parameter(gpu, ws, [N, K], "weight");
+    const bias = parameter(gpu, bs, [N], "bias"), residual = parameter(gpu, rs, [M, N], "residual");
+    const y = gpu.scope(() =>
+      gpu.keep(
+        gpu.differentiate(() => matmul(gpu, x, weight, { bias, residual }), gpu.from(dys, [M, N], "dy")),
+      )
+    );
+    const [actual, dx, dw, db, dr] = await gpu.read(y, x.grad!, weight.grad!, bias.grad!, residual.grad!);
+    const product = matmulReference("NT", xs, ws, M, N, K);
+    assertClose(actual, product.map((v, i) => v + bs[i % N] + rs[i]), 1e-5 * Math.sqrt(K), "y");
+    assertClose(dx, matmulReference("NN", dys, ws, M, K, N), 1e-5 * Math.sqrt(N), "dx");
+    assertClose(dw, matmulReference("TN", dys, xs, N, K, M), 1e-5 * Math.sqrt(M), "dweight");
+    const sums = new Float64Array(N);
+    dys.forEach((v, i) => sums[i % N] += v);
+    assertClose(db, sums, 1e-5 * Math.sqrt(M), "dbias");
+    assertClose(dr, dys, 0, "dresidual");
+  });
+}
+
+gpuTest("operands that are too small are refused by name", (gpu) => {
+  const x = gpu.hold([4, 6], "x"), weight = gpu.hold([3, 5], "weight");
+  assertThrows(() => matmul(gpu, x, weight), Error, "x [4,6] does not fit weight [3,5]");
+  assertThrows(() => gemm(gpu, "NT", x, weight, x, { M: 4, N: 4, K: 5 }), Error, "b (weight [3,5])");
+});
