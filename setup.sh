@@ -140,9 +140,33 @@ ask_adapter() {
   ' 2>/dev/null || true
 }
 
-nvidia_without_vulkan() {
-  case $adapter in *NVIDIA* | *Tegra*) return 1 ;; esac
-  [ -e /proc/driver/nvidia/version ] || [ -e /dev/nvidia0 ]
+# An NVIDIA GPU needs its driver's library and a small file that points the Vulkan loader to it. Containers often get the
+# library without the file, so it is written here. libEGL_nvidia is named first: unlike libGLX_nvidia it needs no X11.
+point_to_nvidia() {
+  case $adapter in *NVIDIA*) return ;; esac
+  [ -e /proc/driver/nvidia/version ] || [ -e /dev/nvidiactl ] || return 0
+  for library in libEGL_nvidia.so.0 libGLX_nvidia.so.0 none; do
+    for folder in /usr/lib/*-linux-gnu /usr/lib64 /usr/lib /usr/local/nvidia/lib64 /usr/lib/*-linux-gnu/nvidia/current; do
+      [ ! -e "$folder/$library" ] || break 2
+    done
+  done
+  if [ "$library" = none ]; then
+    say "an NVIDIA GPU is here, but its driver's Vulkan library (libEGL_nvidia.so.0) is not. Install the libnvidia-gl package of the" \
+      "driver's version; in a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics."
+    return
+  fi
+  # The loader looks into both of these by itself.
+  if [ "$(id -u)" = 0 ]; then icds=/etc/vulkan/icd.d; else icds=${XDG_DATA_HOME:-$HOME/.local/share}/vulkan/icd.d; fi
+  mkdir -p "$icds" 2>/dev/null || { say "an NVIDIA GPU is here, but $icds cannot be written, so Vulkan cannot find its driver."; return; }
+  printf '{"file_format_version":"1.0.1","ICD":{"library_path":"%s","api_version":"1.3.0"}}\n' "$folder/$library" >"$icds/precis_nvidia.json"
+  adapter=$(ask_adapter)
+  case $adapter in
+    *NVIDIA*) say "pointed Vulkan to NVIDIA's driver: $icds/precis_nvidia.json" ;;
+    *)
+      rm -f "$icds/precis_nvidia.json"
+      say "an NVIDIA GPU is here, but WebGPU finds no adapter through $folder/$library."
+      ;;
+  esac
 }
 
 # The one command that installs software Vulkan on this distribution.
@@ -157,10 +181,7 @@ vulkan_command() {
 find_or_install_gpu() {
   vulkan_packages="mesa-vulkan-drivers libvulkan1"
   adapter=$(ask_adapter)
-  if nvidia_without_vulkan; then
-    say "note: an NVIDIA GPU is here but its Vulkan driver does not answer. Outside a container install the driver's libnvidia-gl package" \
-      "of the same version; inside one set NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics."
-  fi
+  point_to_nvidia
   if [ -n "$adapter" ]; then
     say "GPU: $adapter"
     return
@@ -177,6 +198,7 @@ find_or_install_gpu() {
   # shellcheck disable=SC2086 # two package names
   apt_install $vulkan_packages || fail "apt-get could not install $vulkan_packages; see its message above."
   adapter=$(ask_adapter)
+  point_to_nvidia # the loader itself may have been missing
   [ -n "$adapter" ] ||
     fail "software Vulkan is installed, yet WebGPU finds no adapter${VK_ICD_FILENAMES:+" (VK_ICD_FILENAMES=$VK_ICD_FILENAMES hides it; unset that)"}${VK_DRIVER_FILES:+" (VK_DRIVER_FILES=$VK_DRIVER_FILES hides it; unset that)"}."
   say "GPU: $adapter"
