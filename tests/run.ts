@@ -5,8 +5,8 @@
  * (seen with Mesa 25 and 26; the same code under `deno run` is sound). So the Dawn half of the suite is run here, by the
  * same `Deno.test` registrations.
  */
-import { parseArgs } from "deno-std/cli/parse-args";
-import { resolve, toFileUrl } from "deno-std/path";
+import { parseArgs } from "deno-std/cli/mod.js";
+import { resolve, toFileUrl } from "deno-std/path/mod.js";
 
 const flags = parseArgs(Deno.args, { string: ["gpu", "filter"] });
 if (flags.gpu) Deno.env.set("PRECIS_TEST_GPU", flags.gpu);
