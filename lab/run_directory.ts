@@ -337,8 +337,11 @@ async function settle(files: Files, parent: string): Promise<void> {
     const match = STEP_FOLDER.exec(folder);
     if (match?.[2] !== ".replaced") continue;
     const final = joinPath(parent, `step-${match[1]}`);
-    if (await files.exists(final)) await files.remove(`${final}.replaced`);
-    else await files.rename(`${final}.replaced`, final);
+    if (await isWhole(files, final)) await files.remove(`${final}.replaced`);
+    else {
+      await files.remove(final);
+      await files.rename(`${final}.replaced`, final);
+    }
   }
 }
 
