@@ -80,7 +80,7 @@ export const voices: readonly Voice[] = [
     verbs: ["ate", "hid", "stole", "broke"],
     things: ["my shoes", "my keys", "my phone", "my homework"],
     results: ["I hide my food", "my kids are mad", "I can't go out", "I can't sleep"],
-    questions: ["Is this normal", "How do I stop this", "Should I move out", "Am I wrong"],
+    questions: ["Is this normal", "How do I stop this", "Can we fix this", "Am I wrong"],
     intros: ["I love @.", "I live with @."],
   },
   {
