@@ -79,13 +79,15 @@ loader=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep 'libvulkan\\.
 exec sh "$kit/precis/setup.sh" "$@"
 `;
 
-/** Sizes of a kit's parts in bytes, uncompressed. */
-export interface KitSizes {
+/** What went into a kit: sizes in bytes, uncompressed. */
+export interface Kit {
   deno: number;
   loader: number;
   repository: number;
   /** Of each package in node_modules with its dependencies' folders left out, by name with version. */
   packages: Map<string, number>;
+  /** Paths in the checkout that are neither tracked nor ignored by git, and so are not in the kit. */
+  untracked: string[];
 }
 
 /**
@@ -93,13 +95,13 @@ export interface KitSizes {
  * @param repository the checkout; its node_modules must be installed
  * @throws Error naming what is missing or in the way
  */
-export async function pack(repository: string, out: string): Promise<KitSizes> {
+export async function pack(repository: string, out: string): Promise<Kit> {
   if (Deno.build.target !== "x86_64-unknown-linux-gnu") {
     throw new Error(
       `The kit carries the Deno it was made with, so it must be made on x64 Linux, not ${Deno.build.target}.`,
     );
   }
-  const tracked = await trackedFiles(repository);
+  const tracked = await gitFiles(repository, "--cached");
   await requireEmpty(out);
   if (!await fileExists(`${repository}/node_modules/.deno`)) {
     throw new Error(`${repository}/node_modules is missing; run 'deno install' first.`);
@@ -136,7 +138,10 @@ export async function pack(repository: string, out: string): Promise<KitSizes> {
   const loaderPath = await vulkanLoader();
   const loader = loaderPath === undefined ? 0 : await copy(loaderPath, `${out}/lib/libvulkan.so.1`);
   await Deno.writeTextFile(`${out}/run.sh`, launcher, { mode: 0o755 });
-  return { deno, loader, repository: sourceBytes, packages };
+  const untracked = (await gitFiles(repository, "--others")).filter((path) =>
+    !`${repository}/${path}`.startsWith(out)
+  );
+  return { deno, loader, repository: sourceBytes, packages, untracked };
 }
 
 /** Compresses the kit as `out`.tar.xz, the same bytes for the same files. Returns its size in bytes. */
@@ -155,8 +160,10 @@ export async function archive(out: string): Promise<number> {
   return (await Deno.stat(file)).size;
 }
 
-async function trackedFiles(repository: string): Promise<string[]> {
-  const git = new Deno.Command("git", { args: ["ls-files", "-z"], cwd: repository, stderr: "null" });
+/** Files of a checkout that are there and that git tracks; `"--others"` names the ones it neither tracks nor ignores. */
+async function gitFiles(repository: string, which: "--cached" | "--others"): Promise<string[]> {
+  const args = ["ls-files", "-z", which, "--exclude-standard"];
+  const git = new Deno.Command("git", { args, cwd: repository, stderr: "null" });
   const { success, stdout } = await git.output().catch(() => ({ success: false, stdout: new Uint8Array() }));
   if (!success) {
     throw new Error(`${repository} is not a git checkout; the kit is made from the files that git tracks.`);
@@ -226,14 +233,22 @@ async function main(): Promise<void> {
   if (!flags.out) throw new Error("--out FOLDER is missing; see deno task pack --help.");
 
   const out = flags.out.replace(/\/+$/, "").replace(/^(?!\/)/, Deno.cwd() + "/");
-  const sizes = await pack(new URL("..", import.meta.url).pathname.replace(/\/$/, ""), out);
-  console.log(`${megabytes(sizes.deno)}  Deno ${Deno.version.deno}`);
-  console.log(`${megabytes(sizes.loader)}  Vulkan loader${sizes.loader === 0 ? " (none here to pack)" : ""}`);
-  console.log(`${megabytes(sizes.repository)}  repository`);
-  const packages = [...sizes.packages].sort(([, a], [, b]) => b - a);
+  const kit = await pack(new URL("..", import.meta.url).pathname.replace(/\/$/, ""), out);
+  console.log(`${megabytes(kit.deno)}  Deno ${Deno.version.deno}`);
+  console.log(`${megabytes(kit.loader)}  Vulkan loader${kit.loader === 0 ? " (none here to pack)" : ""}`);
+  console.log(`${megabytes(kit.repository)}  repository`);
+  const packages = [...kit.packages].sort(([, a], [, b]) => b - a);
   for (const [name, bytes] of packages.slice(0, 6)) console.log(`${megabytes(bytes)}  ${name}`);
   const rest = packages.slice(6).reduce((sum, [, bytes]) => sum + bytes, 0);
   console.log(`${megabytes(rest)}  ${Math.max(0, packages.length - 6)} more packages`);
+  const left = kit.untracked;
+  if (left.length > 0) {
+    console.log(
+      `Left out, as git does not track them: ${left.slice(0, 3).join(", ")}${
+        left.length > 3 ? `, and ${left.length - 3} more` : ""
+      }`,
+    );
+  }
   console.log(`Packed into ${out}; try: sh ${out}/run.sh`);
 
   if (!flags.archive) return;
