@@ -5,7 +5,7 @@
  * (seen with Mesa 25 and 26; the same code under `deno run` is sound). So the Dawn half of the suite is run here, by the
  * same `Deno.test` registrations.
  */
-import { parseArgs } from "deno-std/cli/mod.js";
+import { parseArgs } from "deno-std/cli/parse_args.js";
 import { resolve, toFileUrl } from "deno-std/path/mod.js";
 
 const flags = parseArgs(Deno.args, { string: ["gpu", "filter"] });
