@@ -23,6 +23,8 @@ export interface DeviceFacts {
 export interface OpenDevice {
   device: GPUDevice;
   facts: DeviceFacts;
+  /** The instance behind the device: npm `webgpu` frees it, and crashes, if it is collected while the device lives. */
+  instance: GPU;
 }
 
 export interface DeviceRequest {
@@ -64,7 +66,7 @@ export async function openDevice(gpu: GPU, request: DeviceRequest): Promise<Open
   const limits = request.limits === "default" ? {} : askableLimits(adapter.limits);
   const wanted = request.features === "none" ? [] : wantedFeatures(adapter, request.runtime);
   const { device, granted } = await requestWithWhatIsGranted(adapter, wanted, limits);
-  return { device, facts: describe(adapter, granted, request.runtime) };
+  return { device, facts: describe(adapter, granted, request.runtime), instance: gpu };
 }
 
 const askedLimits = [

@@ -60,6 +60,8 @@ export class Gpu {
   readonly device: GPUDevice;
   readonly facts: DeviceFacts;
   readonly memory: Memory;
+  /** Held only so that it is not collected; see device.ts. */
+  private readonly instance: GPU;
   readonly counters: Counters = {
     pipelines: 0,
     bindGroups: 0,
@@ -95,6 +97,7 @@ export class Gpu {
   constructor(open: OpenDevice) {
     this.device = open.device;
     this.facts = open.facts;
+    this.instance = open.instance;
     const limits = open.device.limits;
     this.memory = new Memory(open.device, {
       binding: limits.maxStorageBufferBindingSize,

@@ -2,8 +2,7 @@
  * Where bytes live. The lab reads and writes through `Files` alone, so that the same code runs over a disk (headless/files.ts),
  * a browser's private file system, HTTP ranges, or plain memory.
  */
-// deno-lint-ignore no-import-prefix
-import { sha256 } from "npm:@noble/hashes@2.4.0/sha2.js";
+import { sha256 } from "@noble/hashes/sha2.js";
 
 /** A file could not be had or kept: absent, forbidden, no space left. The message names the path and the remedy. */
 export class FileAccessError extends Error {

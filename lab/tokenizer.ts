@@ -82,8 +82,7 @@ export async function buildTokenizer(
     );
   }
 
-  // deno-lint-ignore no-import-prefix
-  const library = await import("npm:@huggingface/tokenizers@0.2.0");
+  const library = await import("@huggingface/tokenizers");
   const encoder = (() => {
     try {
       const built = new library.Tokenizer(json as Record<string, unknown>, config);
