@@ -82,7 +82,8 @@ fn countOf(lane: u32, base: u32, cut: Cut, key: u32, end: u32) -> f32 {
 /** The shortest beginning of what `cut` keeps whose weight reaches `goal`. */
 fn shorten(lane: u32, base: u32, cut: Cut, goal: f32, top: f32, byMass: bool) -> Cut {
   var key = 0u;
-  for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
+  // No key is above the top's. Starting at its leading bit also keeps the compiler from unrolling 32 passes.
+  for (var bit = 1u << firstLeadingBit(rank(top)); bit > 0u; bit >>= 1u) {
     if (weightFrom(lane, base, cut, key | bit, top, byMass) >= goal) { key |= bit; }
   }
   let above = weightFrom(lane, base, cut, key + 1u, top, byMass);
@@ -91,7 +92,7 @@ fn shorten(lane: u32, base: u32, cut: Cut, goal: f32, top: f32, byMass: bool) ->
   let take = clamp(ceil((goal - above) / one), 1.0, max(equal, 1.0));
   if (take < equal) {
     var id = 0u;
-    for (var bit = 0x800000u; bit > 0u; bit >>= 1u) {
+    for (var bit = 1u << firstLeadingBit(params.V); bit > 0u; bit >>= 1u) {
       if (countOf(lane, base, cut, key, id | bit) < take) { id |= bit; }
     }
     return Cut(key, id + 1u);
@@ -124,13 +125,15 @@ fn main(
   let top = workgroupUniformLoad(&sums[0]);
 
   var cut = Cut(0u, params.V);
-  let everything = weightFrom(lane, base, cut, 0u, top, true);
-  if (params.topK > 0u && params.topK < params.V) {
-    cut = shorten(lane, base, cut, f32(params.topK), top, false);
-  }
-  if (params.topP < 1.0) {
+  var everything = 0.0;
+  for (var stage = 0u; stage < 2u; stage++) {
+    let byMass = stage == 1u;
     let kept = weightFrom(lane, base, cut, 0u, top, true);
-    cut = shorten(lane, base, cut, params.topP * kept, top, true);
+    if (stage == 0u) { everything = kept; }
+    let wanted = select(params.topK > 0u && params.topK < params.V, params.topP < 1.0, byMass);
+    if (wanted) {
+      cut = shorten(lane, base, cut, select(f32(params.topK), params.topP * kept, byMass), top, byMass);
+    }
   }
 
   var value = lowest;
