@@ -132,8 +132,8 @@ export class Memory {
     const size = allocation.buffer.size;
     this.pooledInUse -= size;
     const list = this.free.get(size);
-    if (list) list.push(allocation);
-    else this.free.set(size, [allocation]);
+    if (!list) this.free.set(size, [allocation]);
+    else insertDescending(list, allocation);
   }
 
   /** Destroys a persistent buffer. */
@@ -194,6 +194,20 @@ export class Memory {
   private notePeak(): void {
     this.peakBytes = Math.max(this.peakBytes, this.persistentBytes + this.pooledBytes);
   }
+}
+
+/**
+ * Keeps a free list sorted, lowest id last: a draw then depends only on which buffers are free and not on the order in which they were
+ * freed, so that equal steps draw equal buffers for ever.
+ */
+function insertDescending(list: Allocation[], allocation: Allocation): void {
+  let low = 0, high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (list[middle].id > allocation.id) low = middle + 1;
+    else high = middle;
+  }
+  list.splice(low, 0, allocation);
 }
 
 /** Rounds up to a quarter of a power of two, so that at most a fifth of a buffer is slack and near sizes share a class. */

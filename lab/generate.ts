@@ -1,0 +1,122 @@
+/**
+ * Generation over a key-value cache. The prompts go through the model in one packed pass, then all sequences grow by one token a
+ * step. Everything stays on the device: the host waits only to read the result.
+ */
+import { embedding } from "../kernels/embedding.ts";
+import { gatherRows } from "../kernels/gather_rows.ts";
+import type { Gpu } from "../kernels/gpu.ts";
+import {
+  attentionDecode,
+  type KeyValueCache,
+  keyValueCache,
+  releaseKeyValueCache,
+  storeStep,
+} from "../kernels/key_value_cache.ts";
+import { rmsnorm } from "../kernels/rmsnorm.ts";
+import { sample, type SampleRule } from "../kernels/sample.ts";
+import type { Tensor } from "../kernels/tensor.ts";
+import { hiddenStates, layerForward, type Qwen2, ropeShape, tokenBatch } from "./qwen2.ts";
+
+/** How responses are drawn. Random numbers are keyed by (seed, stage, step, sample, position): see kernels/random.ts. */
+export interface GenerateOptions extends SampleRule {
+  /** Tokens to draw per prompt, always exactly so many: what follows EOS is cut off later (detail 23 of the N+ paper). */
+  responseLength: number;
+  seed: number;
+  stage: number;
+  step: number;
+  /** What numbers the prompts in the random numbers' key, e.g. their index in the data. Default 0, 1, 2 … */
+  samples?: readonly number[];
+  /** Prompts that are decoded together. Default 64. */
+  batch?: number;
+  progress?: (done: number) => void;
+}
+
+/**
+ * Draws a response for each prompt.
+ * @param prompts token ids, no padding
+ * @returns one row of exactly `responseLength` ids a prompt
+ * @throws if a prompt is empty or holds an id outside the vocabulary
+ */
+export async function generate(
+  gpu: Gpu,
+  model: Qwen2,
+  prompts: readonly ArrayLike<number>[],
+  options: GenerateOptions,
+): Promise<Uint32Array[]> {
+  const { batch = 64, responseLength: T } = options;
+  const responses: Uint32Array[] = [];
+  for (let first = 0; first < prompts.length; first += batch) {
+    const some = prompts.slice(first, first + batch);
+    const numbers = options.samples?.slice(first, first + batch) ?? some.map((_, i) => first + i);
+    const tokens = gpu.scope(() => decode(gpu, model, some, numbers, options));
+    const columns = await gpu.readU32(...tokens);
+    for (const tensor of tokens) gpu.release(tensor);
+    some.forEach((_, b) => responses.push(Uint32Array.from({ length: T }, (_, t) => columns[t][b])));
+    options.progress?.(responses.length);
+  }
+  return responses;
+}
+
+/** @returns T tensors u32 [B]: the tokens drawn at each step */
+function decode(
+  gpu: Gpu,
+  model: Qwen2,
+  prompts: readonly ArrayLike<number>[],
+  numbers: readonly number[],
+  options: GenerateOptions,
+): Tensor[] {
+  const B = prompts.length, T = options.responseLength;
+  const shape = ropeShape(model.config);
+  const lengths = prompts.map((prompt) => prompt.length);
+  const capacity = Math.max(...lengths) + T;
+  // Uploads come first, so that the whole of the decoding is one submission.
+  const batch = tokenBatch(gpu, model, prompts);
+  const samples = gpu.from(Uint32Array.from(numbers), [B], "samples");
+  const filled = Array.from(
+    { length: T },
+    (_, t) => gpu.from(Uint32Array.from(lengths, (length) => length + t + 1), [B], `lengths ${t}`),
+  );
+  const positions = Array.from(
+    { length: T },
+    (_, t) => gpu.from(Uint32Array.from(lengths, (length) => length + t), [B], `positions ${t}`),
+  );
+  const lastRows = Uint32Array.from(lengths, (_, b) => batch.packing.host.starts[b + 1] - 1);
+  const caches = model.layers.map(() => keyValueCache(gpu, B, capacity, shape));
+
+  const tokens: Tensor[] = [];
+  const draw = (hidden: Tensor) =>
+    sample(gpu, hidden, model.head, { ...options, samples, position: tokens.length }).token;
+  tokens.push(gpu.scope(() => draw(gatherRows(gpu, hiddenStates(gpu, model, batch, caches), lastRows))));
+  while (tokens.length < T) {
+    const t = tokens.length - 1;
+    tokens.push(gpu.scope(() => draw(hiddenOfStep(gpu, model, tokens[t], positions[t], filled[t], caches))));
+  }
+  for (const cache of caches) releaseKeyValueCache(gpu, cache);
+  return tokens;
+}
+
+/**
+ * The final hidden state of one new token a sequence.
+ * @param tokens u32 [B]
+ * @param positions u32 [B] of the new tokens
+ * @param lengths u32 [B]: tokens in the cache once the new one is stored
+ * @returns [B, D]
+ */
+export function hiddenOfStep(
+  gpu: Gpu,
+  model: Qwen2,
+  tokens: Tensor,
+  positions: Tensor,
+  lengths: Tensor,
+  caches: readonly KeyValueCache[],
+): Tensor {
+  const shape = ropeShape(model.config);
+  let h = embedding(gpu, model.embedding, tokens);
+  model.layers.forEach((layer, i) => {
+    h = layerForward(gpu, model, layer, h, positions, (qkv) => {
+      storeStep(gpu, qkv, caches[i], lengths, shape);
+      return attentionDecode(gpu, qkv, caches[i], lengths, shape);
+    });
+  });
+  return rmsnorm(gpu, h, model.finalNorm, model.config.rmsNormEps);
+}
