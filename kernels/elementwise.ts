@@ -61,5 +61,10 @@ export function scaleInto(
   { into, accumulate }: { into: Tensor; accumulate: 0 | 1 },
   { factor = 1, from = 0, to = 0, size = x.size } = {},
 ): void {
-  gpu.run(scaleKernel, { x, by, y: into }, { size, factor, accumulate, source: from, destination: to }, elementwise(size));
+  gpu.run(
+    scaleKernel,
+    { x, by, y: into },
+    { size, factor, accumulate, source: from, destination: to },
+    elementwise(size),
+  );
 }

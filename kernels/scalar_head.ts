@@ -1,14 +1,16 @@
 /** One number a row: the head of a reward model or a critic, `Linear(D, 1)` less a normalisation offset. */
 import forwardSource from "./scalar_head.wgsl" with { type: "text" };
 import gradSource from "./scalar_head_grad.wgsl" with { type: "text" };
+import serialSource from "./scalar_head_serial.wgsl" with { type: "text" };
 import weightGradSource from "./scalar_head_weight_grad.wgsl" with { type: "text" };
-import { type Gpu } from "./gpu.ts";
+import { elementwise, type Gpu } from "./gpu.ts";
 import { kernel } from "./kernel.ts";
 import { rowGrid, sumInto, sumRows } from "./reduce.ts";
 import { gradientTarget, record } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
 const forward = kernel("scalar_head", forwardSource);
+const serial = kernel("scalar_head_serial", serialSource);
 const grad = kernel("scalar_head_grad", gradSource);
 const weightGrad = kernel("scalar_head_weight_grad", weightGradSource);
 
@@ -21,7 +23,7 @@ const chunkRows = 64;
  * @param weight [D] or [1, D]
  * @param bias [1]
  * @param offset what scores are shifted down by: a constant or a tensor [1]
- * @returns [R]
+ * @returns [R]; summed as `gpu.choices` says for "scalarHead": `tree` (a workgroup a row) or `serial` (an invocation a row)
  * @throws if `weight` does not have D elements
  */
 export function scalarHead(
@@ -39,7 +41,10 @@ export function scalarHead(
   }
   const shift = typeof offset === "number" ? gpu.constant(offset) : offset;
   const y = gpu.empty([R], "scalarHead");
-  gpu.run(forward, { hidden, weight, bias, offset: shift, y }, { R, D }, rowGrid(R));
+  const bindings = { hidden, weight, bias, offset: shift, y };
+  if ((gpu.choices.get("scalarHead") ?? (gpu.facts.software ? "serial" : "tree")) === "serial") {
+    gpu.run(serial, bindings, { R, D }, elementwise(R));
+  } else gpu.run(forward, bindings, { R, D }, rowGrid(R));
   record(gpu, "scalarHead", [hidden, weight, bias], [y], ([dy]) => {
     if (!dy) return;
     const dhidden = gradientTarget(gpu, hidden);

@@ -12,9 +12,13 @@ struct Params { R: u32, D: u32, accumulate: u32 }
 @group(0) @binding(3) var<storage, read_write> dhidden: array<f32>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn main(
+  @builtin(global_invocation_id) id: vec3u,
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+) {
   let d = id.x;
-  let r = id.z * groups.y + id.y;
+  let r = group.z * groups.y + group.y;
   if (d >= params.D || r >= params.R) { return; }
   let i = r * params.D + d;
   dhidden[i] = dy[r] * weight[d] + select(0.0, dhidden[i], params.accumulate == 1u);

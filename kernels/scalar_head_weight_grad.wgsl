@@ -12,11 +12,11 @@ struct Params { R: u32, D: u32, rows: u32 }
 @group(0) @binding(3) var<storage, read_write> partial: array<f32>;
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
   let d = id.x;
   if (d >= params.D) { return; }
-  let last = min((id.y + 1u) * params.rows, params.R);
+  let last = min((group.y + 1u) * params.rows, params.R);
   var sum = 0.0;
-  for (var r = id.y * params.rows; r < last; r += 1u) { sum += dy[r] * hidden[r * params.D + d]; }
-  partial[id.y * params.D + d] = sum;
+  for (var r = group.y * params.rows; r < last; r += 1u) { sum += dy[r] * hidden[r * params.D + d]; }
+  partial[group.y * params.D + d] = sum;
 }

@@ -2,8 +2,12 @@ import { assertThrows } from "deno-std/assert/mod.js";
 import { scalarHead, scalarHeadReference } from "../../kernels/scalar_head.ts";
 import { assertClose, assertGradient, gpuTest, normals, parameter } from "./testing.ts";
 
-for (const [R, D] of [[1, 1], [3, 5], [70, 64], [130, 200]]) {
-  gpuTest(`the scalar head and its gradients agree with f64 at [${R}, ${D}]`, async (gpu) => {
+const cases = [[1, 1], [3, 5], [70, 64], [130, 200]].flatMap((shape) =>
+  ["tree", "serial"].map((variant) => ({ shape, variant }))
+);
+for (const { shape: [R, D], variant } of cases) {
+  gpuTest(`the ${variant} scalar head and its gradients agree with f64 at [${R}, ${D}]`, async (gpu) => {
+    gpu.choices.set("scalarHead", variant);
     const data = normals(R * D, 1), weights = normals(D, 2), dys = normals(R, 3);
     const hidden = parameter(gpu, data, [R, D], "hidden"), weight = parameter(gpu, weights, [D], "weight");
     const bias = parameter(gpu, new Float32Array([0.5]), [1], "bias");
@@ -27,6 +31,7 @@ for (const [R, D] of [[1, 1], [3, 5], [70, 64], [130, 200]]) {
     const [, twice, twiceBias] = await gpu.read(hidden.grad!, weight.grad!, bias.grad!);
     assertClose(twice, expected.dweight.map((v) => 2 * v), 1e-5, "dweight, accumulated");
     assertClose(twiceBias, [2 * expected.dbias], 1e-5, "dbias, accumulated");
+    gpu.choices.delete("scalarHead");
   });
 }
 
