@@ -10,7 +10,7 @@ import sumGradSource from "./logprob_sum_grad.wgsl" with { type: "text" };
 import type { RowRanges } from "./embedding.ts";
 import { elementwise, type Gpu } from "./gpu.ts";
 import { kernel } from "./kernel.ts";
-import { defaultScratchBytes, fillTile, walk } from "./logprob_tiles.ts";
+import { defaultScratchBytes, fillTile, paddedColumns, walk } from "./logprob_tiles.ts";
 import { gemm } from "./matmul.ts";
 import { rowGrid } from "./reduce.ts";
 import { gradientTarget, record } from "./tape.ts";
@@ -71,7 +71,7 @@ export function logprobs(
   for (let firstRow = 0; firstRow < R; firstRow += chunk) {
     const rows = Math.min(chunk, R - firstRow);
     tiles.forEach((at, n) => {
-      fillTile(gpu, hidden, head, tile, { firstRow, rows, at, temperature });
+      fillTile(gpu, hidden, head, tile, { firstRow, rows, at, temperature, stride: paddedColumns(at) });
       gpu.run(
         forward,
         { tile, labels: targets, state, logprob, logSumExp, entropy },
@@ -104,7 +104,15 @@ export function logprobs(
     for (let firstRow = 0; firstRow < R; firstRow += chunk) {
       const rows = Math.min(chunk, R - firstRow);
       tiles.forEach((at, n) => {
-        if (!whole) fillTile(gpu, hidden, head, scratch, { firstRow, rows, at, temperature });
+        if (!whole) {
+          fillTile(gpu, hidden, head, scratch, {
+            firstRow,
+            rows,
+            at,
+            temperature,
+            stride: paddedColumns(at),
+          });
+        }
         gpu.run(
           grad,
           {
@@ -117,12 +125,14 @@ export function logprobs(
           },
           { rows, columns: at.columns, firstRow, firstId: at.firstId, given },
           rowGrid(rows),
+          { lanes },
         );
         if (dHidden) {
           gemm(gpu, "NN", scratch, head[at.range], dHidden.into, {
             M: rows,
             N: D,
             K: at.columns,
+            aStride: paddedColumns(at),
             alpha,
             accumulate: n === 0 ? dHidden.accumulate : 1,
             bOffset: at.rangeRow * D,
@@ -135,6 +145,7 @@ export function logprobs(
             M: at.columns,
             N: D,
             K: rows,
+            aStride: paddedColumns(at),
             alpha,
             accumulate: 1,
             bOffset: firstRow * D,

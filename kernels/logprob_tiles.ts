@@ -22,6 +22,11 @@ export interface VocabularyTile {
   columns: number;
 }
 
+/** The length of a tile's rows where they are read four numbers at a time. */
+export function paddedColumns(tile: VocabularyTile): number {
+  return Math.ceil(tile.columns / 4) * 4;
+}
+
 export interface Walk {
   /** Ids that exist. */
   live: number;
@@ -75,22 +80,23 @@ export function walk(hidden: Tensor, head: RowRanges, options: WalkOptions): Wal
     }
     start += rows.shape[0];
   });
-  const widest = wholeRows ? live : tiles.reduce((most, tile) => Math.max(most, tile.columns), 0);
+  const widest = wholeRows ? live : tiles.reduce((most, tile) => Math.max(most, paddedColumns(tile)), 0);
   return { live, chunk, tiles, elements: chunk * widest };
 }
 
-/** tile [rows, at.columns] = hidden[firstRow …]·head[at]ᵀ / temperature; or, given `stride`, columns of rows that long. */
+/** tile = hidden[firstRow …]·headᵀ / temperature for the columns `at`, in rows of `stride` that start `offset` elements in. */
 export function fillTile(
   gpu: Gpu,
   hidden: Tensor,
   head: RowRanges,
   tile: Tensor,
-  { firstRow, rows, at, temperature, stride }: {
+  { firstRow, rows, at, temperature, stride = at.columns, offset = 0 }: {
     firstRow: number;
     rows: number;
     at: VocabularyTile;
     temperature: number;
     stride?: number;
+    offset?: number;
   },
 ): void {
   const D = hidden.shape[1];
@@ -101,7 +107,7 @@ export function fillTile(
     alpha: 1 / temperature,
     aOffset: firstRow * D,
     bOffset: at.rangeRow * D,
-    outOffset: stride === undefined ? 0 : at.firstId,
-    outStride: stride ?? at.columns,
+    outOffset: offset,
+    outStride: stride,
   });
 }

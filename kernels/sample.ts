@@ -86,7 +86,14 @@ export function sample(
     const rows = Math.min(chunk, B - firstRow);
     if (truncates) {
       for (const at of tiles) {
-        fillTile(gpu, hidden, head, tile, { firstRow, rows, at, temperature, stride: live });
+        fillTile(gpu, hidden, head, tile, {
+          firstRow,
+          rows,
+          at,
+          temperature,
+          stride: live,
+          offset: at.firstId,
+        });
       }
       const scalars = { rows, V: live, firstRow, topK, topP, ...draw };
       gpu.run(truncated, bound, scalars, rowGrid(rows), { lanes });
