@@ -21,7 +21,12 @@ import { rope, type RopeShape } from "../kernels/rope.ts";
 import { swiglu } from "../kernels/swiglu.ts";
 import type { Tensor } from "../kernels/tensor.ts";
 import { type Files, joinPath } from "./bytes.ts";
-import { openCheckpoint, requireTensors, writeCheckpoint } from "./checkpoint_files.ts";
+import {
+  type CheckpointWeights,
+  openCheckpoint,
+  requireTensors,
+  writeCheckpoint,
+} from "./checkpoint_files.ts";
 import { expectedTensors, parseQwen2Config, type Qwen2Config, qwen2ConfigJson } from "./qwen2_config.ts";
 
 /** Weights of one layer; D hidden, Hq and Hkv heads of hd, F feed-forward. */
@@ -270,18 +275,26 @@ export async function loadQwen2(
   const wanted = expectedTensors(config).filter((tensor) => !(freshHead && tensor.name === "score.weight"));
   requireTensors(weights, wanted, ["score.bias", ...(freshHead ? ["lm_head.weight"] : [])]);
   const model = allocateQwen2(gpu, config, name);
+  await fillQwen2(gpu, model, weights);
+  if (model.score) model.score.offset = await readOffset(files, folder);
+  return model;
+}
+
+/** Fills a model with the stored tensors that it knows; the shapes must have been checked. */
+export async function fillQwen2(gpu: Gpu, model: Qwen2, weights: CheckpointWeights): Promise<void> {
   for (const place of places(model)) {
     if (!weights.has(place.name)) continue;
     let from = 0;
     for (const { parameter, row, rows } of place.parts) {
       const tensor = model.parameters.get(parameter);
       const width = tensor.size / tensor.shape[0];
-      gpu.upload(tensor, await weights.readRows(place.name, from, from + rows), row * width);
+      const values = place.shape.length === 1 && rows === place.shape[0]
+        ? await weights.read(place.name)
+        : await weights.readRows(place.name, from, from + rows);
+      gpu.upload(tensor, values, row * width);
       from += rows;
     }
   }
-  if (model.score) model.score.offset = await readOffset(files, folder);
-  return model;
 }
 
 /**

@@ -1,0 +1,116 @@
+/** What a stage is given, and what it leaves behind. */
+import type { Gpu } from "../kernels/gpu.ts";
+import { type Files, joinPath } from "./bytes.ts";
+import type { Config } from "./config.ts";
+import type { Dataset, SummarisedPost } from "./dataset.ts";
+import type { Progress } from "./progress.ts";
+import type { MetricRecord, StageName } from "./report/data.ts";
+import type { RunDirectory } from "./run_directory.ts";
+import { newestCheckpoint, rewindAppends, writeCheckpointFolder } from "./run_directory.ts";
+import { fileOrder, readSafetensorsHeader, readTensor, safetensorsBytes } from "./safetensors.ts";
+import { openCheckpoint } from "./checkpoint_files.ts";
+import { fillQwen2, type Qwen2, saveQwen2 } from "./qwen2.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** Everything a stage works with. */
+export interface Run {
+  gpu: Gpu;
+  files: Files;
+  /** The run directory's path. */
+  path: string;
+  directory: RunDirectory;
+  config: Config;
+  /** Folder of the base model, tokenizer included. */
+  baseFolder: string;
+  dataset: Dataset;
+  tokenizer: Tokenizer;
+  /** Scores a summary by the data's own rule, where it has one (the demo). */
+  gold?: (post: SummarisedPost, summary: string) => number;
+  progress: Progress;
+  /** Asked between steps: true once the user wants the run to save and end. */
+  stopping: () => boolean;
+}
+
+/** The run was asked to stop; a checkpoint has been written. */
+export class Stopped extends Error {
+  constructor(readonly stage: StageName, readonly step: number) {
+    super(`stopped in ${stage} after step ${step}; continue with --resume`);
+  }
+}
+
+/** Folder of a finished model: "sft", "reward", "ppo", "critic". */
+export function modelFolder(run: Pick<Run, "path">, name: string): string {
+  return joinPath(run.path, "models", name);
+}
+
+/** Appends a line to metrics.jsonl; figures that are not finite become null. */
+export async function logMetrics(
+  run: Run,
+  stage: StageName,
+  step: number,
+  figures: Record<string, number | string>,
+): Promise<void> {
+  const record: MetricRecord = { stage, step };
+  for (const [name, value] of Object.entries(figures)) {
+    record[name] = typeof value === "number" && !Number.isFinite(value) ? null : value;
+  }
+  await run.directory.appendMetrics(record);
+}
+
+// ---- checkpoints of a stage in progress ----
+
+const roles = ["firstMoment", "secondMoment"] as const;
+
+/** Writes models and their optimiser states; a kill at any instant leaves this checkpoint or the one before. */
+export async function saveProgress(
+  run: Run,
+  stage: StageName,
+  step: number,
+  models: Record<string, Qwen2>,
+  notes: Record<string, unknown>,
+): Promise<void> {
+  await writeCheckpointFolder(run.files, run.path, stage, step, async (folder) => {
+    for (const [name, model] of Object.entries(models)) {
+      const inside = joinPath(folder, name);
+      await run.files.makeDirectory(inside);
+      await saveQwen2(run.gpu, run.files, inside, model);
+      const moments = new Map<string, Float32Array>();
+      for (const role of roles) {
+        (await model.parameters.readArenas(role)).forEach((values, i) => moments.set(`${role}.${i}`, values));
+      }
+      const plans = fileOrder(
+        [...moments].map(([key, values]) => ({ name: key, dtype: "F32" as const, shape: [values.length] })),
+      );
+      const bytes = safetensorsBytes(plans, (plan) => Promise.resolve(moments.get(plan.name)!));
+      await run.files.writeAtomic(joinPath(inside, "optimizer.safetensors"), bytes);
+    }
+  }, { notes, keep: run.config.checkpoints.keep });
+}
+
+/**
+ * Fills models and optimiser states from the newest whole checkpoint of the stage.
+ * @returns its step and notes, or undefined where there is none from these inputs
+ */
+export async function loadProgress(
+  run: Run,
+  stage: StageName,
+  models: Record<string, Qwen2>,
+  inputs: string,
+): Promise<{ step: number; notes: Record<string, unknown> } | undefined> {
+  const { checkpoint, damaged } = await newestCheckpoint(run.files, run.path, stage, "digests");
+  for (const sentence of damaged) run.progress.note(sentence);
+  if (!checkpoint || checkpoint.notes.inputs !== inputs) return undefined;
+  for (const [name, model] of Object.entries(models)) {
+    const inside = joinPath(checkpoint.folder, name);
+    await fillQwen2(run.gpu, model, await openCheckpoint(run.files, inside));
+    const header = await readSafetensorsHeader(run.files, joinPath(inside, "optimizer.safetensors"));
+    for (const role of roles) {
+      const count = [...header.tensors.keys()].filter((key) => key.startsWith(`${role}.`)).length;
+      const values: Float32Array[] = [];
+      for (let i = 0; i < count; i++) values.push(await readTensor(run.files, header, `${role}.${i}`));
+      model.parameters.writeArenas(role, values);
+    }
+  }
+  await rewindAppends(run.files, run.path, checkpoint.cursors);
+  return { step: checkpoint.step, notes: checkpoint.notes };
+}
