@@ -156,27 +156,25 @@ export function helpText<F extends Fields>(
   const lines: string[] = [];
   const say = (indent: number, ...parts: [string, Style][]) =>
     lines.push(...wrap(parts, columns - indent, style).map((line) => " ".repeat(indent) + line));
-  const entry = (head: string, ...parts: [string, Style][]) => {
+  const entry = (head: string, ...paragraphs: [string, Style][][]) => {
     const at = 30;
-    const body = wrap(parts, columns - at, style);
+    const body = paragraphs.flatMap((parts) => wrap(parts, columns - at, style));
     const first = head.length + 4 <= at ? body.shift() ?? "" : "";
     lines.push(`  ${style(head, "bold")}${first && " ".repeat(at - 2 - head.length)}${first}`);
     lines.push(...body.map((line) => " ".repeat(at) + line));
   };
   const demo = presetConfig("demo");
   const fieldEntry = (path: string, field: Field, inConfig: boolean) => {
-    const parts: [string, Style][] = [[field.doc, "plain"]];
     const value = formatValue(field.default) || (inConfig ? "none" : "");
-    const demoValue = inConfig ? formatValue(valueAt(demo, path)) || "none" : value;
+    const demoValue = inConfig && path !== "preset" ? formatValue(valueAt(demo, path)) || "none" : value;
+    const facts: [string, Style][] = [];
     if (value && (inConfig || field.kind !== "boolean")) {
-      const unit = field.unit ? ` ${field.unit}` : "";
-      parts.push(["·", "dim"], [
-        `${value}${unit}${demoValue === value ? "" : `, demo ${demoValue}`}`,
-        "value",
-      ]);
+      const unit = field.unit && !/^[01]$/.test(value) ? ` ${field.unit}` : "";
+      facts.push([`${value}${unit}${demoValue === value ? "" : `, demo ${demoValue}`}`, "value"]);
     }
-    if (field.from) parts.push(["·", "dim"], [field.from, "dim"]);
-    entry(`--${path}${field.kind === "boolean" ? "" : ` ${placeholder(field)}`}`, ...parts);
+    if (field.from) facts.push(["·", "dim"], [field.from, "dim"]);
+    const head = `--${path}${field.kind === "boolean" ? "" : ` ${placeholder(field)}`}`;
+    entry(head, [[field.doc, "plain"]], facts);
   };
 
   say(0, [`deno task ${usage.task}`, "bold"], [usage.about, "plain"]);
@@ -185,12 +183,12 @@ export function helpText<F extends Fields>(
   say(0, ["Usage:", "plain"], [`deno task ${usage.task} ${words.join(" ")}`, "bold"]);
   lines.push("");
   for (const [name, field] of Object.entries(usage.own)) fieldEntry(name, field, false);
-  entry("--help", ["This text", "plain"]);
+  entry("--help", [["This text", "plain"]]);
   if (usage.fields) {
     lines.push("");
     say(0, [
-      "The configuration: each field is a flag, --name value or --name=value. Shown: what it is · default, with the demo " +
-      "preset's where that differs · where the default comes from.",
+      "The configuration: each field is a flag, --name value or --name=value. Below each: its default, the demo preset's " +
+      "where that differs, and where the default comes from.",
       "plain",
     ]);
     let section = "";
