@@ -2,7 +2,7 @@
 import { gradNorm } from "../kernels/grad_norm.ts";
 import type { Gpu } from "../kernels/gpu.ts";
 import type { Tensor } from "../kernels/tensor.ts";
-import { random } from "./demo/random.ts";
+import { type Random, random } from "./demo/random.ts";
 import type { Qwen2 } from "./qwen2.ts";
 
 /** What numbers the stages in the keys of random numbers. Never renumber: resumed runs would diverge. */
@@ -55,6 +55,11 @@ export function shuffled(count: number, seed: number, stage: number, epoch: numb
     [order[i], order[j]] = [order[j], order[i]];
   }
   return order;
+}
+
+/** Draws from the standard normal distribution (Box–Muller). */
+export function standardNormal(rng: Random): () => number {
+  return () => Math.sqrt(-2 * Math.log(1 - rng.uniform())) * Math.cos(2 * Math.PI * rng.uniform());
 }
 
 /** The rows of a step's batch, out of as many epochs as there are; what is left of an epoch after its last whole batch is not used. */

@@ -1,0 +1,601 @@
+/**
+ * PPO on summaries, in the order in which the paper tells it (arXiv 2009.01325 §3.4; 2403.17031, details 20–25; the released ppo.py):
+ *
+ *   rollout    the policy answers a batch of queries, always `responseLength` tokens; what follows the first EOS is cut off
+ *   score      the reward model reads query ⊕ response at EOS; no EOS, score −1
+ *   reward     −β · (log π − log π_ref) at every token, the score one slot behind the last
+ *   advantage  GAE over the critic's values; returns from it; then advantages are whitened
+ *   update     4 passes over the batch: clipped policy loss + 0.1 · clipped value loss, AdamW on policy and critic together
+ *
+ * Slots: t = 0 … T−1 numbers response tokens, L the last one (EOS or T−1). Policy quantities live at t ≤ L, the critic's at t ≤ L+1.
+ * The hidden state at position (query length + t − 1) predicts token t and carries the value before it.
+ */
+import { liveSlots } from "../../kernels/first_eos.ts";
+import { gae } from "../../kernels/gae.ts";
+import { gatherRows } from "../../kernels/gather_rows.ts";
+import { klReward, type RewardOptions } from "../../kernels/kl_reward.ts";
+import { logprobs } from "../../kernels/logprob.ts";
+import { policyStatistics, policySums, ppoPolicyLoss } from "../../kernels/ppo_policy_loss.ts";
+import { ppoValueLoss, valueStatistics, valueSums } from "../../kernels/ppo_value_loss.ts";
+import { rolloutStatistics, rolloutSums } from "../../kernels/rollout_statistics.ts";
+import { scalarHead } from "../../kernels/scalar_head.ts";
+import { scale } from "../../kernels/elementwise.ts";
+import type { Tensor } from "../../kernels/tensor.ts";
+import { whiten } from "../../kernels/whiten.ts";
+import { derivedFields } from "../config.ts";
+import { queryAt, readTable, rowCount } from "../dataset.ts";
+import { generate } from "../generate.ts";
+import { hiddenStates, loadQwen2, type Qwen2, tokenBatch } from "../qwen2.ts";
+import type { Invariant } from "../report/data.ts";
+import { loadProgress, logMetrics, modelFolder, type Run, saveProgress, Stopped } from "../run.ts";
+import { type Probe, probedRows, scores, sequenceScores, tokenLogprobs } from "../scoring.ts";
+import {
+  batchRows,
+  learningRate,
+  microBatches,
+  optimiserStep,
+  requireFinite,
+  shuffled,
+  stageKeys,
+} from "../training.ts";
+import { splitSizes, tablePath } from "./preprocess.ts";
+import { saveFinished, writeSummaries } from "./sft.ts";
+
+/** What the stage leaves for the report. */
+export interface PpoOutcome {
+  updates: number;
+  tokens: number;
+  /** What must hold in the first update, as it was found. */
+  invariants: Invariant[];
+  /** Averages over the last tenth of the updates. */
+  last: Record<string, number>;
+}
+
+interface Networks {
+  policy: Qwen2;
+  critic: Qwen2;
+  /** Frozen: the SFT model. */
+  reference: Qwen2;
+  /** Frozen. */
+  rewardModel: Qwen2;
+}
+
+/** A batch of episodes; matrices are [B, T] row by row, undefined behind each episode's end. */
+export interface Rollout {
+  queries: Uint32Array[];
+  /** T ids each, as sampled. */
+  responses: Uint32Array[];
+  /** L of each episode. */
+  last: number[];
+  hasEos: number[];
+  scores: Float32Array;
+  logprob: Float32Array;
+  reference: Float32Array;
+  entropy: Float32Array;
+  /** 0 behind L + 1. */
+  values: Float32Array;
+}
+
+/**
+ * Trains the policy and leaves it in `models/ppo`, the critic in `models/critic`.
+ * @param inputs digest of what the stage depends on
+ * @throws Stopped after saving, when the run is asked to stop
+ */
+export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
+  const { gpu, files, config } = run;
+  const fields = config.ppo;
+  const table = await readTable(files, tablePath(run, "posts", "train"));
+  const { updates } = derivedFields(config, splitSizes(run.dataset)).ppo;
+  const networks: Networks = {
+    policy: await loadQwen2(gpu, files, modelFolder(run, "sft"), "policy"),
+    critic: await loadQwen2(gpu, files, modelFolder(run, "reward"), "critic"),
+    reference: await loadQwen2(gpu, files, modelFolder(run, "sft"), "reference"),
+    rewardModel: await loadQwen2(gpu, files, modelFolder(run, "reward"), "reward model"),
+  };
+  const trained = { policy: networks.policy, critic: networks.critic };
+  for (const network of Object.values(trained)) network.parameters.train();
+  const restored = await loadProgress(run, "ppo", trained, inputs);
+  let beta = Number(restored?.notes.beta ?? fields.klCoef);
+  let tokens = Number(restored?.notes.tokens ?? 0);
+  let invariants = (restored?.notes.invariants ?? []) as Invariant[];
+  const history: Record<string, number>[] = (restored?.notes.history ?? []) as Record<string, number>[];
+  const progress = run.progress.stage("ppo", { steps: updates, unit: "updates" });
+  if (!restored) await sampleTable(run, networks.policy, networks.rewardModel, 0);
+
+  for (let update = (restored?.step ?? 0) + 1; update <= updates; update++) {
+    const rows = batchRows(rowCount(table), fields.batch, update, config.seed, stageKeys.ppo);
+    const rollout = await rollOut(run, networks, Array.from(rows, (row) => queryAt(table, row)), update);
+    const rate = learningRate(fields, update, updates);
+    const trainedOn = await improve(run, networks, rollout, update, rate, beta);
+    const figures: Record<string, number> = {
+      ...trainedOn.figures,
+      "objective/kl_coef": beta,
+      "lr": rate,
+      "episode": update * fields.batch,
+      "eps": 0,
+    };
+    if (run.gold) {
+      const goldScores = Array.from(
+        rows,
+        (row, b) => run.gold!(run.dataset.posts.train[row], run.tokenizer.decode(responseText(rollout, b))),
+      );
+      figures["precis/gold_score"] = goldScores.reduce((sum, score) => sum + score, 0) / goldScores.length;
+    }
+    requireFinite("ppo", update, {
+      "policy loss": figures["loss/policy_avg"],
+      "value loss": figures["loss/value_avg"],
+      "gradient norm": figures["grad_norm"],
+    });
+    tokens += trainedOn.tokens;
+    figures["precis/tokens"] = tokens;
+    if (update === 1) {
+      invariants = firstUpdateInvariants(run, rollout, trainedOn.firstEpoch, figures);
+      for (const found of invariants) {
+        if (!found.passed) progress.note(`does not hold: ${found.name} (found ${found.found})`);
+      }
+    }
+    await logMetrics(run, "ppo", update, figures);
+    history.push(
+      pick(figures, [
+        "objective/kl",
+        "objective/scores",
+        "objective/rlhf_reward",
+        "precis/gold_score",
+        "precis/length",
+        "precis/eos_rate",
+      ]),
+    );
+    progress.step(update, {
+      score: figures["objective/scores"],
+      kl: figures["objective/kl"],
+      length: figures["precis/length"],
+      tokens: trainedOn.tokens,
+    });
+    if (fields.klController === "adaptive") beta = steerKl(beta, figures["objective/kl"], fields);
+
+    const last = update === updates;
+    if (fields.sampleEvery > 0 && (update % fields.sampleEvery === 0 || last)) {
+      await sampleTable(run, networks.policy, networks.rewardModel, update);
+    }
+    const due = config.checkpoints.every > 0 && update % config.checkpoints.every === 0;
+    if (!last && (due || run.stopping())) {
+      await saveProgress(run, "ppo", update, trained, { inputs, beta, tokens, invariants, history });
+      if (run.stopping()) throw new Stopped("ppo", update);
+    }
+  }
+  await saveFinished(run, "ppo", networks.policy);
+  await saveFinished(run, "critic", networks.critic);
+  for (const network of Object.values(networks)) network.parameters.drop();
+  gpu.trim();
+  const tail = history.slice(-Math.max(1, Math.floor(updates / 10)));
+  const last = Object.fromEntries(
+    Object.keys(tail[0] ?? {}).map((
+      name,
+    ) => [name, tail.reduce((sum, row) => sum + row[name], 0) / tail.length]),
+  );
+  progress.done(
+    `score ${history[0]["objective/scores"].toFixed(2)} → ${last["objective/scores"].toFixed(2)}, KL ${
+      last["objective/kl"].toFixed(1)
+    } nats, ` +
+      `length ${last["precis/length"].toFixed(1)}, EOS ${(100 * last["precis/eos_rate"]).toFixed(1)} %`,
+  );
+  return { updates, tokens, invariants, last };
+}
+
+/** Ziegler et al.'s controller (arXiv 1909.08593, §2.2): β grows by at most 20 % · batch / horizon an update. */
+export function steerKl(
+  beta: number,
+  kl: number,
+  fields: { klTarget: number; klHorizon: number; batch: number },
+): number {
+  const error = Math.min(0.2, Math.max(-0.2, kl / fields.klTarget - 1));
+  return beta * (1 + error * fields.batch / fields.klHorizon);
+}
+
+// ---- rollout and score ----
+
+/** Samples responses and measures everything that stays fixed while the batch is trained on. */
+async function rollOut(
+  run: Run,
+  networks: Networks,
+  queries: Uint32Array[],
+  update: number,
+): Promise<Rollout> {
+  const { gpu, config, tokenizer } = run;
+  const { temperature: tau, responseLength: T, topK, topP, decodeBatch, microTokens } = config.ppo;
+  // The released code adds 1e-7, so that a temperature of 0 would not divide by it.
+  const temperature = tau + 1e-7;
+  const vocabulary = tokenizer.padId;
+  const responses = await generate(gpu, networks.policy, queries, {
+    responseLength: T,
+    temperature,
+    topK,
+    topP,
+    vocabulary,
+    seed: config.seed,
+    stage: stageKeys.ppo,
+    step: update,
+    batch: decodeBatch,
+  });
+  const ends = responses.map((response) => response.indexOf(tokenizer.eosId));
+  const hasEos = ends.map((end) => end >= 0 ? 1 : 0);
+  const last = ends.map((end) => end >= 0 ? end : T - 1);
+
+  // From here on everything runs over query ⊕ response up to L: nothing behind it can matter.
+  const sequences = queries.map((query, b) => concatenate(query, responses[b].subarray(0, last[b] + 1)));
+  const policyProbes = sequences.map((tokens, b) => probe(tokens, queries[b].length, last[b] + 1));
+  const valueProbes = sequences.map((tokens, b) =>
+    probe(tokens, queries[b].length, Math.min(last[b] + 2, T))
+  );
+  const old = await tokenLogprobs(gpu, networks.policy, policyProbes, {
+    temperature,
+    vocabulary,
+    microTokens,
+  });
+  const reference = await tokenLogprobs(gpu, networks.reference, policyProbes, {
+    temperature,
+    vocabulary,
+    microTokens,
+  });
+  const values = await scores(gpu, networks.critic, valueProbes, microTokens);
+  return {
+    queries,
+    responses,
+    last,
+    hasEos,
+    scores: await sequenceScores(gpu, networks.rewardModel, sequences, microTokens),
+    logprob: rectangle(old.map(({ logprob }) => logprob), T),
+    reference: rectangle(reference.map(({ logprob }) => logprob), T),
+    entropy: rectangle(old.map(({ entropy }) => entropy), T),
+    values: rectangle(values, T),
+  };
+}
+
+/** Positions query − 1, query, …: those whose hidden states stand before response tokens 0, 1, …  */
+function probe(tokens: Uint32Array, query: number, count: number): Probe {
+  return { tokens, positions: Uint32Array.from({ length: count }, (_, t) => query - 1 + t) };
+}
+
+function concatenate(a: Uint32Array, b: Uint32Array): Uint32Array {
+  const joined = new Uint32Array(a.length + b.length);
+  joined.set(a);
+  joined.set(b, a.length);
+  return joined;
+}
+
+/** Rows of up to T numbers as a [B, T] matrix with zeros behind them. */
+function rectangle(rows: readonly Float32Array[], T: number): Float32Array<ArrayBuffer> {
+  const matrix = new Float32Array(rows.length * T);
+  rows.forEach((row, b) => matrix.set(row, b * T));
+  return matrix;
+}
+
+/** The response of an episode without EOS and what follows. */
+function responseText(rollout: Rollout, b: number): Uint32Array {
+  return rollout.responses[b].subarray(0, rollout.last[b] + (rollout.hasEos[b] ? 0 : 1));
+}
+
+// ---- advantage and update ----
+
+interface Improvement {
+  figures: Record<string, number>;
+  /** Statistics of the first pass alone, when policy and critic are still those that sampled. */
+  firstEpoch: Record<string, number>;
+  /** Tokens that went through forward and backward passes. */
+  tokens: number;
+}
+
+/** Rewards, advantages, and `epochs` passes of clipped updates over the batch. */
+async function improve(
+  run: Run,
+  { policy, critic }: Networks,
+  rollout: Rollout,
+  update: number,
+  rate: number,
+  beta: number,
+): Promise<Improvement> {
+  const { gpu, config } = run;
+  const fields = config.ppo;
+  const B = rollout.queries.length, T = fields.responseLength;
+  const rewards: RewardOptions = {
+    beta,
+    estimator: Number(fields.klEstimator.slice(1)) as 1 | 2 | 3,
+    scoreSlot: fields.scoreSlot,
+    missingEos: fields.missingEos,
+    missingEosValue: fields.missingEos === "replace" ? -fields.missingEosPenalty : fields.missingEosPenalty,
+  };
+
+  const fixed = gpu.scope(() => {
+    const logprob = gpu.from(rollout.logprob, [B, T], "old logprobs");
+    const reference = gpu.from(rollout.reference, [B, T], "reference logprobs");
+    const values = gpu.from(rollout.values, [B, T], "old values");
+    const rewardScores = gpu.from(rollout.scores, [B], "scores");
+    const last = gpu.from(Uint32Array.from(rollout.last), [B], "last");
+    const hasEos = gpu.from(Uint32Array.from(rollout.hasEos), [B], "hasEos");
+    const episode = { logprob, reference, last, hasEos, scores: rewardScores };
+    const { reward: plain } = klReward(gpu, episode, rewards);
+    const reward = fields.whitenRewards
+      ? whiten(gpu, plain, last, { beyond: 1, shiftMean: false }).whitened
+      : plain;
+    const { advantages: raw, returns } = gae(gpu, reward, values, {
+      gamma: fields.gamma,
+      lambda: fields.lambda,
+    });
+    const advantages = fields.whitenAdvantages ? whiten(gpu, raw, last).whitened : raw;
+    return { logprob, values, advantages, raw, returns, reward, sums: rolloutSums(gpu, episode, rewards) };
+  });
+
+  const epochSums: Tensor[][] = [], norms: Tensor[] = [];
+  let tokens = 0;
+  const size = B / fields.minibatches;
+  for (let epoch = 0; epoch < fields.epochs; epoch++) {
+    const order = shuffled(B, config.seed, stageKeys.ppo, 1_000_003 * update + epoch);
+    const sums = [policySums, valueSums].map((names) => {
+      const tensor = gpu.hold([names.length], "statistics");
+      gpu.clear(tensor);
+      return tensor;
+    });
+    for (let first = 0; first < B; first += size) {
+      const minibatch = Array.from(order.subarray(first, first + size));
+      policy.parameters.clearGradients();
+      critic.parameters.clearGradients();
+      tokens += trainOn(run, policy, critic, rollout, minibatch, fixed, sums);
+      const step = ((update - 1) * fields.epochs + epoch) * fields.minibatches + first / size + 1;
+      norms.push(gpu.scope(() => optimiserStep(gpu, [policy, critic], fields, step, rate)));
+    }
+    epochSums.push(sums);
+  }
+
+  const wanted = [
+    fixed.sums,
+    fixed.raw,
+    fixed.advantages,
+    fixed.returns,
+    fixed.reward,
+    ...epochSums.flat(),
+    ...norms,
+  ];
+  const [rolloutValues, raw, advantages, returns, reward, ...rest] = await gpu.read(...wanted);
+  for (const tensor of [...Object.values(fixed), ...epochSums.flat(), ...norms]) gpu.release(tensor);
+  const perEpoch = epochSums.map((_, epoch) => ({
+    ...policyStatistics(rest[2 * epoch], B * T),
+    ...valueStatistics(rest[2 * epoch + 1]),
+  }));
+  await writeEpisodes(run, rollout, update, { raw, advantages, returns, reward });
+  return {
+    figures: {
+      ...meanOf(perEpoch),
+      ...rolloutStatistics(rolloutValues, T),
+      "grad_norm": rest.slice(2 * fields.epochs).reduce((sum, [norm]) => sum + norm, 0) / norms.length,
+      "policy/entropy_avg": liveMean(rollout.entropy, rollout.last, T),
+      "val/explained_variance": perEpoch[0]["val/explained_variance"],
+      "precis/length": rollout.last.reduce((sum, L) => sum + L + 1, 0) / B,
+      "precis/eos_rate": rollout.hasEos.reduce((sum, has) => sum + has, 0) / B,
+    },
+    firstEpoch: perEpoch[0],
+    tokens,
+  };
+}
+
+interface Fixed {
+  logprob: Tensor;
+  values: Tensor;
+  advantages: Tensor;
+  returns: Tensor;
+}
+
+/** Adds the gradients of one minibatch, micro-batch by micro-batch. @returns tokens trained on */
+function trainOn(
+  run: Run,
+  policy: Qwen2,
+  critic: Qwen2,
+  rollout: Rollout,
+  minibatch: readonly number[],
+  fixed: Fixed,
+  [policyTotals, valueTotals]: readonly Tensor[],
+): number {
+  const { gpu, config, tokenizer } = run;
+  const fields = config.ppo, T = fields.responseLength;
+  const temperature = fields.temperature + 1e-7, vocabulary = tokenizer.padId;
+  const episodes = minibatch.map((b) => {
+    const tokens = concatenate(rollout.queries[b], rollout.responses[b].subarray(0, rollout.last[b] + 1));
+    return { b, tokens, last: rollout.last[b], query: rollout.queries[b].length };
+  });
+  const runs = microBatches(episodes.map(({ tokens }) => tokens.length), fields.microTokens);
+  const slotsOf = (some: typeof episodes, beyond: 0 | 1) =>
+    Uint32Array.from(
+      some.flatMap(({ b, last }) => Array.from(liveSlots([last], T, beyond), (t) => b * T + t)),
+    );
+  // Divide by the tokens of the minibatch, or, as the released code's accumulation comes to, by those of the micro-batch times their number.
+  const share = (some: typeof episodes, beyond: 0 | 1) =>
+    fields.lossAggregation === "minibatch"
+      ? slotsOf(episodes, beyond).length
+      : slotsOf(some, beyond).length * runs.length;
+
+  for (const [from, to] of runs) {
+    const some = episodes.slice(from, to);
+    gpu.scope(() => {
+      const batch = tokenBatch(gpu, policy, some.map(({ tokens }) => tokens), true);
+      const { starts } = batch.packing.host;
+      const policyRows = probedRows(
+        some.map(({ tokens, query, last }) => probe(tokens, query, last + 1)),
+        starts,
+      );
+      const valueRows = probedRows(
+        some.map(({ tokens, query, last }) => probe(tokens, query, Math.min(last + 2, T))),
+        starts,
+      );
+      const targets = gpu.from(policyRows.targets, [policyRows.targets.length], "targets");
+      const policySlots = slotsOf(some, 0), valueSlots = slotsOf(some, 1);
+      const policySlot = gpu.from(policySlots, [policySlots.length], "policy slots");
+      const valueSlot = gpu.from(valueSlots, [valueSlots.length], "value slots");
+      gpu.differentiate(() => {
+        const hidden = gatherRows(gpu, hiddenStates(gpu, policy, batch), policyRows.rows);
+        const { logprob } = logprobs(gpu, hidden, policy.head, targets, { temperature, vocabulary });
+        return ppoPolicyLoss(gpu, {
+          logprob,
+          slots: policySlot,
+          oldLogprob: fixed.logprob,
+          advantages: fixed.advantages,
+        }, {
+          denominator: share(some, 0),
+          clipRange: fields.clipRange,
+          dualClip: fields.dualClip || undefined,
+          into: policyTotals,
+        }).loss;
+      });
+      gpu.differentiate(() => {
+        const hidden = gatherRows(gpu, hiddenStates(gpu, critic, batch), valueRows.rows);
+        const { weight, bias, offset } = critic.score!;
+        const value = scalarHead(gpu, hidden, weight, bias, offset);
+        const { loss } = ppoValueLoss(gpu, {
+          value,
+          slots: valueSlot,
+          oldValues: fixed.values,
+          returns: fixed.returns,
+        }, {
+          denominator: share(some, 1),
+          clipRange: fields.valueClipRange || null,
+          into: valueTotals,
+        });
+        return scale(gpu, loss, fields.valueCoef);
+      });
+    });
+  }
+  return episodes.reduce((sum, { tokens }) => sum + tokens.length, 0);
+}
+
+/** Mean over live slots t ≤ L. */
+function liveMean(matrix: Float32Array, last: readonly number[], T: number): number {
+  const slots = liveSlots(last, T);
+  return slots.reduce((sum, slot) => sum + matrix[slot], 0) / slots.length;
+}
+
+function meanOf(rows: readonly Record<string, number>[]): Record<string, number> {
+  return Object.fromEntries(
+    Object.keys(rows[0]).map((name) => [name, rows.reduce((sum, row) => sum + row[name], 0) / rows.length]),
+  );
+}
+
+function pick(figures: Record<string, number>, names: readonly string[]): Record<string, number> {
+  return Object.fromEntries(names.filter((name) => name in figures).map((name) => [name, figures[name]]));
+}
+
+// ---- what must hold, what is shown ----
+
+/**
+ * Facts of the first update that hold by construction (rlhf spec §10): policy, reference and sampler are one model, and the critic is the
+ * reward model. A broken mask, index, temperature or head shows here before it costs a day.
+ */
+function firstUpdateInvariants(
+  run: Run,
+  rollout: Rollout,
+  firstEpoch: Record<string, number>,
+  figures: Record<string, number>,
+): Invariant[] {
+  const T = run.config.ppo.responseLength;
+  const gaps = rollout.last.flatMap((L, b) =>
+    rollout.hasEos[b] && L + 1 < T ? [Math.abs(rollout.values[b * T + L + 1] - rollout.scores[b])] : []
+  );
+  const check = (name: string, found: number, expected: number, tolerance: number): Invariant => ({
+    name,
+    found: Number.isFinite(found) ? found : null,
+    expected,
+    tolerance,
+    passed: Math.abs(found - expected) <= tolerance,
+  });
+  const single = run.config.ppo.minibatches === 1;
+  return [
+    check("KL of policy to reference is 0", figures["objective/kl"], 0, 1e-3),
+    ...(single
+      ? [
+        check("largest |ratio − 1| of the first pass is 0", firstEpoch["val/ratio_max_change"], 0, 1e-4),
+        check("approximate KL of the first pass is 0", firstEpoch["policy/approxkl_avg"], 0, 1e-8),
+        check("clip fraction of the first pass is 0", firstEpoch["policy/clipfrac_avg"], 0, 0),
+        ...(run.config.ppo.whitenAdvantages
+          ? [
+            check(
+              "policy loss of the first pass is 0, as advantages are whitened",
+              firstEpoch["loss/policy_avg"],
+              0,
+              1e-4,
+            ),
+          ]
+          : []),
+      ]
+      : []),
+    ...(gaps.length > 0
+      ? [check("value one slot behind EOS equals the score", Math.max(...gaps), 0, 1e-3)]
+      : []),
+  ];
+}
+
+/** Per-token records of a few episodes, for the token strip. */
+async function writeEpisodes(
+  run: Run,
+  rollout: Rollout,
+  update: number,
+  per: { raw: Float32Array; advantages: Float32Array; returns: Float32Array; reward: Float32Array },
+): Promise<void> {
+  const T = run.config.ppo.responseLength;
+  const records = rollout.queries.slice(0, episodesKept).map((query, b) => {
+    const live = rollout.last[b] + 1, beyond = Math.min(live + 1, T);
+    const cut = (matrix: Float32Array, count: number) =>
+      Array.from(matrix.subarray(b * T, b * T + count), (x) => Number(x.toPrecision(6)));
+    return {
+      update,
+      query: Array.from(query),
+      response: Array.from(rollout.responses[b].subarray(0, live)),
+      score: rollout.scores[b],
+      ended: rollout.hasEos[b] === 1,
+      logprob: cut(rollout.logprob, live),
+      reference: cut(rollout.reference, live),
+      entropy: cut(rollout.entropy, live),
+      value: cut(rollout.values, beyond),
+      reward: cut(per.reward, beyond),
+      advantage: cut(per.raw, beyond),
+      whitened: cut(per.advantages, live),
+      return: cut(per.returns, beyond),
+    };
+  });
+  await run.directory.appendEpisodes("ppo", ...records);
+}
+
+/** Episodes of each update that are written down token by token. */
+const episodesKept = 4;
+
+/** The fixed posts' summaries at this point of training. */
+async function sampleTable(run: Run, policy: Qwen2, rewardModel: Qwen2, update: number): Promise<void> {
+  const { config, dataset } = run;
+  if (config.ppo.sampleEvery === 0) return;
+  const table = await readTable(run.files, tablePath(run, "posts", "validation"));
+  const count = Math.min(config.ppo.sampleRows, rowCount(table));
+  const queries = Array.from({ length: count }, (_, i) => queryAt(table, i));
+  const summaries = await writeSummaries(run, policy, queries, {
+    temperature: 0.01,
+    stage: stageKeys.samples,
+    step: update,
+    responseLength: config.ppo.responseLength,
+  });
+  const rewards = await sequenceScores(
+    run.gpu,
+    rewardModel,
+    summaries.map(({ tokens }, i) => concatenate(queries[i], tokens)),
+    config.ppo.microTokens,
+  );
+  await run.directory.appendSamples(...summaries.map(({ text, ended, tokens }, i) => {
+    const post = dataset.posts.validation[i];
+    return {
+      stage: "ppo",
+      update,
+      id: post.id,
+      title: post.title,
+      reference: post.summary,
+      summary: text,
+      length: tokens.length,
+      ended,
+      reward: rewards[i],
+      ...(run.gold ? { gold: run.gold(post, text) } : {}),
+    };
+  }));
+}

@@ -1,0 +1,194 @@
+/**
+ * The reward model: the SFT model's backbone with a scalar head, trained so that the preferred summary's score, read at its EOS, is the
+ * higher one: mean −log σ(r_chosen − r_rejected) (arXiv 2009.01325, §3.4; details 10–12 and 15 of the N+ paper).
+ */
+import { gatherRows } from "../../kernels/gather_rows.ts";
+import { pairwiseLoss } from "../../kernels/pairwise_loss.ts";
+import { scalarHead } from "../../kernels/scalar_head.ts";
+import type { Tensor } from "../../kernels/tensor.ts";
+import { derivedFields } from "../config.ts";
+import { readTable, rowCount, sequenceAt, type TokenTable } from "../dataset.ts";
+import { random } from "../demo/random.ts";
+import { hiddenStates, loadQwen2, type Qwen2, tokenBatch } from "../qwen2.ts";
+import { loadProgress, logMetrics, modelFolder, type Run, saveProgress, Stopped } from "../run.ts";
+import { sequenceScores } from "../scoring.ts";
+import {
+  batchRows,
+  learningRate,
+  microBatches,
+  optimiserStep,
+  requireFinite,
+  shuffled,
+  stageKeys,
+  standardNormal,
+} from "../training.ts";
+import { splitSizes, tablePath } from "./preprocess.ts";
+import { saveFinished } from "./sft.ts";
+
+/** What the stage leaves for the report. */
+export interface RewardOutcome {
+  steps: number;
+  tokens: number;
+  /** Share of held-out pairs in which the preferred summary scores higher. */
+  accuracy: number;
+  /** What was subtracted so that SFT references average 0. */
+  offset: number;
+}
+
+/**
+ * Trains the reward model and leaves it, normalised, in `models/reward`.
+ * @param inputs digest of what the stage depends on
+ * @throws Stopped after saving, when the run is asked to stop
+ */
+export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
+  const { gpu, files, config } = run;
+  const fields = config.reward;
+  const table = await readTable(files, tablePath(run, "pairs", "train"));
+  const { pairs, steps } = derivedFields(config, splitSizes(run.dataset)).reward;
+  const subset = shuffled(rowCount(table) / 2, config.seed, stageKeys.reward, -1).subarray(0, pairs);
+  const model = await loadQwen2(gpu, files, modelFolder(run, "sft"), "reward", "score");
+  initialiseHead(run, model);
+  model.parameters.train();
+  const restored = await loadProgress(run, "reward", { reward: model }, inputs);
+  let tokens = Number(restored?.notes.tokens ?? 0);
+  const progress = run.progress.stage("reward", { steps, unit: "steps" });
+  if (!restored) await heldOutAccuracy(run, model, 0);
+
+  for (let step = (restored?.step ?? 0) + 1; step <= steps; step++) {
+    const chosen = batchRows(pairs, fields.batch, step, config.seed, stageKeys.reward).map((i) => subset[i]);
+    const rate = learningRate(fields, step, steps);
+    const figures = await rewardStep(run, model, table, chosen, step, rate);
+    requireFinite("reward", step, { loss: figures.loss, "gradient norm": figures.norm });
+    tokens += figures.tokens;
+    await logMetrics(run, "reward", step, {
+      "loss": figures.loss,
+      "accuracy": figures.accuracy,
+      "precis/margin": figures.margin,
+      "grad_norm": figures.norm,
+      "lr": rate,
+      "episode": step * fields.batch,
+      "precis/tokens": tokens,
+    });
+    progress.step(step, { loss: figures.loss, accuracy: figures.accuracy, tokens: figures.tokens });
+    const last = step === steps;
+    if (fields.evalEvery > 0 && step % fields.evalEvery === 0 && !last) {
+      await heldOutAccuracy(run, model, step);
+    }
+    const due = config.checkpoints.every > 0 && step % config.checkpoints.every === 0;
+    if (!last && (due || run.stopping())) {
+      await saveProgress(run, "reward", step, { reward: model }, { inputs, tokens });
+      if (run.stopping()) throw new Stopped("reward", step);
+    }
+  }
+  model.score!.offset = fields.normalise ? await referenceMean(run, model) : 0;
+  const accuracy = await heldOutAccuracy(run, model, steps);
+  await saveFinished(run, "reward", model);
+  const { offset } = model.score!;
+  model.parameters.drop();
+  gpu.trim();
+  progress.done(`held-out accuracy ${accuracy.toFixed(3)}, offset ${offset.toFixed(3)}`);
+  return { steps, tokens, accuracy, offset };
+}
+
+/** Weight from N(0, headScale / √(d + 1)), bias 0 (detail 11). */
+function initialiseHead({ gpu, config }: Run, model: Qwen2): void {
+  const { weight, bias } = model.score!;
+  const draw = standardNormal(random((config.seed ^ 0x5ca1ab1e) >>> 0));
+  const deviation = config.reward.headScale / Math.sqrt(weight.size + 1);
+  gpu.upload(weight, Float32Array.from({ length: weight.size }, () => draw() * deviation));
+  gpu.upload(bias, new Float32Array(1));
+}
+
+async function rewardStep(
+  run: Run,
+  model: Qwen2,
+  table: TokenTable,
+  chosen: Uint32Array,
+  step: number,
+  rate: number,
+) {
+  const { gpu, config } = run;
+  const items = Array.from(
+    chosen,
+    (pair) => [sequenceAt(table, 2 * pair), sequenceAt(table, 2 * pair + 1)] as const,
+  );
+  model.parameters.clearGradients();
+  const sums: Tensor[] = [];
+  for (
+    const [from, to] of microBatches(items.map(([a, b]) => a.length + b.length), config.reward.microTokens)
+  ) {
+    const some = items.slice(from, to);
+    const sequences = [...some.map(([a]) => a), ...some.map(([, b]) => b)];
+    sums.push(gpu.scope(() => {
+      const batch = tokenBatch(gpu, model, sequences, true);
+      const ends = batch.packing.host.starts.slice(1).map((start) => start - 1);
+      let kept: Tensor;
+      gpu.differentiate(() => {
+        const hidden = gatherRows(gpu, hiddenStates(gpu, model, batch), ends);
+        const scores = scalarHead(gpu, hidden, model.score!.weight, model.score!.bias);
+        const result = pairwiseLoss(gpu, scores, null, { denominator: items.length });
+        kept = gpu.keep(result.sums);
+        return result.loss;
+      });
+      return kept!;
+    }));
+  }
+  const norm = gpu.scope(() => optimiserStep(gpu, [model], config.reward, step, rate));
+  const [[gradientNorm], ...values] = await gpu.read(norm, ...sums);
+  for (const tensor of [norm, ...sums]) gpu.release(tensor);
+  const mean = (i: number) => values.reduce((sum, column) => sum + column[i], 0) / items.length;
+  return {
+    loss: mean(1),
+    accuracy: mean(2),
+    margin: mean(3),
+    norm: gradientNorm,
+    tokens: items.reduce((sum, [a, b]) => sum + a.length + b.length, 0),
+  };
+}
+
+/** Mean score of the SFT training references, before any offset: what normalisation subtracts (detail 15). */
+async function referenceMean(run: Run, model: Qwen2): Promise<number> {
+  const table = await readTable(run.files, tablePath(run, "posts", "train"));
+  const { normaliseRows, microTokens } = run.config.reward;
+  const count = normaliseRows === 0 ? rowCount(table) : Math.min(normaliseRows, rowCount(table));
+  model.score!.offset = 0;
+  const rows = Array.from({ length: count }, (_, i) => sequenceAt(table, i));
+  const scores = await sequenceScores(run.gpu, model, rows, microTokens);
+  return scores.reduce((sum, score) => sum + score, 0) / count;
+}
+
+/** Scores of both summaries of each pair of a split, chosen first. */
+export async function pairScores(
+  run: Run,
+  model: Qwen2,
+  table: TokenTable,
+  count: number,
+): Promise<[number, number][]> {
+  const rows = Array.from({ length: 2 * count }, (_, i) => sequenceAt(table, i));
+  const scores = await sequenceScores(run.gpu, model, rows, run.config.reward.microTokens);
+  return Array.from({ length: count }, (_, i) => [scores[2 * i], scores[2 * i + 1]]);
+}
+
+/** Accuracy on valid1 and valid2 together, logged at `step`. */
+async function heldOutAccuracy(run: Run, model: Qwen2, step: number): Promise<number> {
+  const figures: Record<string, number> = {};
+  let correct = 0, all = 0, loss = 0;
+  for (const split of ["valid1", "valid2"] as const) {
+    const table = await readTable(run.files, tablePath(run, "pairs", split));
+    const rows = rowCount(table) / 2;
+    const count = run.config.reward.evalRows === 0
+      ? rows
+      : Math.min(rows, Math.ceil(run.config.reward.evalRows / 2));
+    if (count === 0) continue;
+    const scored = await pairScores(run, model, table, count);
+    const right = scored.filter(([chosen, rejected]) => chosen > rejected).length;
+    figures[`eval/accuracy_${split}`] = right / count;
+    loss += scored.reduce((sum, [chosen, rejected]) => sum + Math.log1p(Math.exp(rejected - chosen)), 0);
+    correct += right;
+    all += count;
+  }
+  figures["eval/accuracy"] = correct / all;
+  figures["eval/loss"] = loss / all;
+  await logMetrics(run, "reward", step, figures);
+  return correct / all;
+}
