@@ -15,6 +15,9 @@ export interface Kernel {
 
 const maxStorageBindings = 8;
 
+/** Every kernel there is so far, so that a test can see to it that all of them compile on every front end. */
+export const declaredKernels: Kernel[] = [];
+
 /** Bytes of one slot of the parameter ring: WebGPU's default alignment of dynamic uniform offsets. */
 export const parameterSlotBytes = 256;
 
@@ -36,7 +39,9 @@ export function kernel(name: string, source: string): Kernel {
   }
   if (!/fn\s+main\s*\(/.test(code)) throw new Error(`kernel ${name}: no entry point "main"`);
   const overrides = [...code.matchAll(/^\s*override\s+(\w+)/gm)].map((match) => match[1]);
-  return { name, source, fields, bindings, overrides };
+  const declared = { name, source, fields, bindings, overrides };
+  declaredKernels.push(declared);
+  return declared;
 }
 
 function readFields(name: string, code: string): Kernel["fields"] {
