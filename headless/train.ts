@@ -1,0 +1,220 @@
+/**
+ * `deno task train`: takes a base model through the published recipe, preprocess → sft → reward → ppo → evaluate, and writes a run
+ * directory with a report. Started again in the same directory it skips what is done and goes on from the last checkpoint.
+ */
+import type { Gpu } from "../kernels/gpu.ts";
+import { DamagedFileError, type Files, joinPath, readJson, sha256OfFile, writeJson } from "../lab/bytes.ts";
+import { type Config, configure, differences, type PresetName, readConfig } from "../lab/config.ts";
+import { boolean, words } from "../lab/config_fields.ts";
+import { type Dataset, loadDemoData, loadTldrFolder } from "../lab/dataset.ts";
+import { goldScore } from "../lab/demo/gold.ts";
+import { readJsonl } from "../lab/jsonl.ts";
+import { runStages } from "../lab/pipeline.ts";
+import { readQwen2Config } from "../lab/qwen2.ts";
+import { buildReport } from "../lab/report/html.ts";
+import { terminalSummary } from "../lab/report/terminal.ts";
+import {
+  type Evaluation,
+  type MetricRecord,
+  type ReportData,
+  type RunRecord,
+  type StageFacts,
+  stageNames,
+} from "../lab/report/data.ts";
+import type { Run } from "../lab/run.ts";
+import { openRunDirectory } from "../lab/run_directory.ts";
+import { loadTokenizer } from "../lab/tokenizer.ts";
+import { openGpu } from "./devices.ts";
+import { failWith } from "./exit.ts";
+import { diskFiles, hasEnded, thisProcess } from "./files.ts";
+import { type Flags, helpText, parseFlags } from "./flags.ts";
+import { standardOutput, terminalProgress } from "./progress.ts";
+import { versions } from "./versions.ts";
+
+const usage = {
+  task: "train",
+  about: "Runs the recipe: preprocess, supervised fine-tuning, reward model, PPO, evaluation; then writes report.html.",
+  own: {
+    stages: words(stageNames, stageNames, { doc: "Only these stages; earlier ones must have been run" }),
+    resume: boolean(false, { doc: "Take the configuration from the run directory's run.json; other flags still count" }),
+  },
+  fields: true,
+  examples: [
+    ["deno task train", "the demo, or the published recipe where model and data are there"],
+    ["deno task train --seed 2 --out runs/two", "another seed, another folder"],
+    ["deno task train --resume", "go on where an interrupted run stopped"],
+    ["deno task train --stages ppo,evaluate --ppo.klCoef 0.1", "only these stages, with another β"],
+  ],
+} as const;
+
+/** The demo's folders, beside this file wherever the repository lies. */
+const demoFolder = decodeURIComponent(new URL("../public/demo", import.meta.url).pathname);
+
+async function main(): Promise<void> {
+  const flags = parseFlags(Deno.args, usage);
+  const terminal = standardOutput();
+  if (flags.help) return console.log(helpText(usage, { width: terminal.columns(), colour: terminal.colour }));
+
+  const files = diskFiles();
+  const { config, why } = await chooseConfig(files, flags);
+  console.log(why);
+  const baseFolder = config.model === "demo" ? joinPath(demoFolder, "base") : config.model;
+  const dataset = await loadDataset(files, config);
+  const shape = await readQwen2Config(files, baseFolder);
+  const tokenizer = await loadTokenizer((path) => files.read(path), baseFolder, shape.vocabulary);
+  const gpu = await openGpu(config.gpu);
+  const adapter = `${gpu.facts.adapter} through ${gpu.facts.runtime === "dawn" ? "Dawn" : "Deno's own WebGPU"}` +
+    (gpu.facts.software ? " (software: shaders run on the CPU)" : "");
+  console.log(`Adapter: ${adapter}. Run directory: ${config.out}`);
+
+  const directory = await openRunDirectory(files, config.out, await thisProcess(), hasEnded);
+  for (const sentence of directory.healed) console.log(sentence);
+  const inputs = await digests(files, config, baseFolder);
+  const record: RunRecord = {
+    format: 1,
+    config: config as unknown as Record<string, unknown>,
+    choices: [why],
+    startedAt: new Date().toISOString(),
+    device: gpu.facts,
+    kernels: Object.fromEntries(gpu.choices),
+    versions: await versions(),
+    inputs,
+  };
+  await writeJson(files, joinPath(config.out, "run.json"), record);
+  const interrupts = watchInterrupts();
+  const run: Run = {
+    gpu,
+    files,
+    path: config.out,
+    directory,
+    config,
+    baseFolder,
+    dataset,
+    tokenizer,
+    gold: config.data === "demo" ? (post, summary) => goldScore({ ...post, facts: post.facts! }, summary) : undefined,
+    progress: terminalProgress(terminal),
+    stopping: () => interrupts.count > 0,
+  };
+  try {
+    const stages = stageNames.filter((stage) => flags.own.stages.includes(stage));
+    await runStages(run, stages, inputs, () => performance.now());
+    record.kernels = Object.fromEntries(gpu.choices);
+    await writeJson(files, joinPath(config.out, "run.json"), record);
+    const data = await reportData(files, config.out, record, gpu);
+    await files.writeAtomic(joinPath(config.out, "report.html"), new TextEncoder().encode(buildReport(data)));
+    console.log(`\n${terminalSummary(data, terminal.columns() ?? 100)}`);
+    console.log(`\nReport: ${joinPath(config.out, "report.html")}`);
+  } finally {
+    await directory.release();
+    interrupts.close();
+    gpu.destroy();
+  }
+}
+
+/** The configuration, and in one sentence why it is this one. */
+async function chooseConfig(
+  files: Files,
+  flags: Flags<typeof usage.own>,
+): Promise<{ config: Config; why: string }> {
+  if (flags.own.resume) {
+    const out = flags.overrides.out ?? await newestRun(files);
+    const path = joinPath(out, "run.json");
+    const stored = await readJson(files, path) as unknown as RunRecord;
+    const config = merge(readConfig(stored.config, path), flags);
+    return { config: { ...config, out }, why: `Going on with ${out} as its run.json says.` };
+  }
+  const preset: PresetName = flags.preset ?? (flags.overrides.model || flags.overrides.data ? "spark" : await findPreset(files));
+  const config = configure(preset, flags.overrides);
+  const why = flags.preset
+    ? `Preset ${preset}, as asked for.`
+    : preset === "demo"
+    ? 'Preset demo, as no real model and data are in sight; for the published recipe, use --preset spark with --model FOLDER --data FOLDER.'
+    : "Preset spark, the published recipe, as model and data are there; --preset demo for the embedded one.";
+  const changed = differences(config, configure(preset, {})).map(({ path }) => path);
+  return { config, why: changed.length > 0 ? `${why} Changed: ${changed.join(", ")}.` : why };
+}
+
+function merge(config: Config, { overrides }: Flags<typeof usage.own>): Config {
+  const merged: Record<string, unknown> = { ...config };
+  for (const [name, value] of Object.entries(overrides)) {
+    merged[name] = typeof value === "object" && !Array.isArray(value)
+      ? { ...merged[name] as object, ...value }
+      : value;
+  }
+  return readConfig(merged);
+}
+
+/** The published recipe where its default folders are there, else the demo. */
+async function findPreset(files: Files): Promise<PresetName> {
+  const { model, data } = configure("spark", {});
+  return await files.exists(joinPath(model, "config.json")) && await files.exists(data) ? "spark" : "demo";
+}
+
+/** The run directory in `runs/` that was started last. */
+async function newestRun(files: Files): Promise<string> {
+  const started: [string, string][] = [];
+  for (const name of await files.exists("runs") ? await files.list("runs") : []) {
+    const folder = joinPath("runs", name.replace(/\/$/, ""));
+    const path = joinPath(folder, "run.json");
+    if (!name.endsWith("/") || !await files.exists(path)) continue;
+    const { startedAt } = await readJson(files, path) as unknown as RunRecord;
+    started.push([startedAt, folder]);
+  }
+  if (started.length === 0) throw new DamagedFileError("There is no run in runs/ to resume; name one with --out FOLDER.");
+  return started.sort().at(-1)![1];
+}
+
+async function loadDataset(files: Files, config: Config): Promise<Dataset> {
+  return config.data === "demo" ? await loadDemoData(files, demoFolder) : await loadTldrFolder(files, config.data);
+}
+
+/** SHA-256 of the base model's and the data's files: inputs of every stage. */
+async function digests(files: Files, config: Config, baseFolder: string): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  const add = async (label: string, folder: string, pattern: RegExp) => {
+    for (const name of (await files.list(folder)).filter((file) => pattern.test(file))) {
+      found[`${label}/${name}`] = (await sha256OfFile(files, joinPath(folder, name))).sha256;
+    }
+  };
+  await add("model", baseFolder, /\.(json|safetensors)$/);
+  const data = config.data === "demo" ? demoFolder : config.data;
+  await add("data", data, /\.jsonl(\.gz)?$/);
+  return found;
+}
+
+/** Everything the report shows, from the run directory. */
+async function reportData(files: Files, out: string, run: RunRecord, gpu: Gpu): Promise<ReportData> {
+  const metrics: MetricRecord[] = [];
+  for await (const { value } of readJsonl(files, joinPath(out, "metrics.jsonl"))) metrics.push(value as MetricRecord);
+  const stages: StageFacts[] = [];
+  for (const name of stageNames) {
+    const path = joinPath(out, "stages", `${name}.json`);
+    if (!await files.exists(path)) continue;
+    const { output } = await readJson(files, path) as unknown as { output: StageFacts };
+    stages.push(output);
+  }
+  if (stages.length > 0) stages[stages.length - 1].memoryPlan ??= gpu.memory.plan();
+  const evaluation = joinPath(out, "evaluation.json");
+  return {
+    run,
+    stages,
+    metrics,
+    evaluation: await files.exists(evaluation) ? await readJson(files, evaluation) as unknown as Evaluation : undefined,
+    madeAt: new Date().toISOString(),
+  };
+}
+
+/** Ctrl-C once finishes the step and saves; twice ends at once. */
+function watchInterrupts(): { count: number; close: () => void } {
+  const watch = { count: 0, close: () => {} };
+  const onSignal = () => {
+    if (++watch.count > 1) Deno.exit(130);
+    console.error("\nStopping after this step; press Ctrl-C again to stop at once.");
+  };
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  for (const signal of signals) Deno.addSignalListener(signal, onSignal);
+  watch.close = () => signals.forEach((signal) => Deno.removeSignalListener(signal, onSignal));
+  return watch;
+}
+
+if (import.meta.main) await main().catch(failWith);
