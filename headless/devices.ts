@@ -31,6 +31,8 @@ function native(): GPU {
   if (!navigator.gpu) {
     throw new Error("this Deno has no WebGPU: run it with --unstable-webgpu, or use --gpu dawn");
   }
+  // Without this wgpu also starts OpenGL on Linux, which complains about missing displays and can do nothing for us.
+  if (Deno.build.os === "linux" && !Deno.env.has("DENO_WEBGPU_BACKEND")) Deno.env.set("DENO_WEBGPU_BACKEND", "vulkan");
   return navigator.gpu;
 }
 

@@ -122,10 +122,11 @@ interface MatrixConfig {
 function describe(adapter: GPUAdapter, granted: string[], runtime: DeviceFacts["runtime"]): DeviceFacts {
   const info = adapter.info as GPUAdapterInfo & { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
   const configs = granted.includes(matrixFeature) ? [...info.subgroupMatrixConfigs ?? []] : [];
-  const name = [info.device, info.description, info.architecture].find((text) => text) ?? "unknown adapter";
+  // wgpu gives a number as the device and the name as the description; Dawn a slug, and name with driver version.
+  const words = [info.description, info.device, info.architecture].filter((text) => text && !/^(0x)?[0-9a-f]*$/.test(text));
   return {
     runtime,
-    adapter: info.device && !/^0x/.test(info.device) ? info.device : name,
+    adapter: words[0] ?? "unknown adapter",
     vendor: info.vendor ?? "",
     driver: info.description ?? "",
     software: softwareNames.test(`${info.device} ${info.description} ${info.architecture}`),
