@@ -215,3 +215,9 @@ export interface ReportData {
   /** ISO 8601, UTC; when the report was made. */
   madeAt: string;
 }
+
+/** An author as it is shown. */
+export function authorName(author: Author | `best-of-${number}`): string {
+  const names: Record<string, string> = { reference: "Reference", base: "Base", sft: "SFT", ppo: "PPO" };
+  return names[author] ?? author.replace(/^best-of-/, "Best of ");
+}
