@@ -31,8 +31,8 @@ function native(): GPU {
   if (!navigator.gpu) {
     throw new Error("this Deno has no WebGPU: run it with --unstable-webgpu, or use --gpu dawn");
   }
-  // Without this wgpu also starts OpenGL on Linux, which complains about missing displays and can do nothing for us.
-  if (Deno.build.os === "linux" && !Deno.env.has("DENO_WEBGPU_BACKEND")) Deno.env.set("DENO_WEBGPU_BACKEND", "vulkan");
+  // On a machine without a desktop the Vulkan driver's Wayland client complains three times unless it is told where sockets would be.
+  if (Deno.build.os === "linux" && !Deno.env.has("XDG_RUNTIME_DIR")) Deno.env.set("XDG_RUNTIME_DIR", "/tmp");
   return navigator.gpu;
 }
 
