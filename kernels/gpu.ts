@@ -8,7 +8,7 @@ import add from "./add.wgsl" with { type: "text" };
 import copy from "./copy.wgsl" with { type: "text" };
 import type { Captures } from "./capture.ts";
 import { type DeviceFacts, dialect, type OpenDevice, uploadable, uploadFlushBytes } from "./device.ts";
-import { type Kernel, kernel, parameterSlotBytes } from "./kernel.ts";
+import { type Kernel, kernel, parameterSlotBytes, windowBytes } from "./kernel.ts";
 import { type Allocation, Memory } from "./memory.ts";
 import type { Profile } from "./profile.ts";
 import { Tape } from "./tape.ts";
@@ -102,6 +102,7 @@ export class Gpu {
     this.memory = new Memory(open.device, {
       binding: limits.maxStorageBufferBindingSize,
       buffer: limits.maxBufferSize,
+      smallest: open.facts.software ? windowBytes : 256,
     });
     this.ring = open.device.createBuffer({
       size: this.slots.byteLength,
@@ -282,6 +283,7 @@ export class Gpu {
    * @param params a number for each field of its `Params`, by name
    * @param groups workgroups in x, y, z
    * @param overrides values of its pipeline-overridable constants
+   * @param windows where each window of the kernel starts in its tensor's buffer, in bytes, a multiple of 256
    */
   run(
     kernel: Kernel,
@@ -289,6 +291,7 @@ export class Gpu {
     params: Record<string, number>,
     groups: readonly [number, number?, number?],
     overrides?: Record<string, number>,
+    windows?: Record<string, number>,
   ): void {
     if (this.fault) throw this.fault;
     if (groups[0] === 0 || groups[1] === 0 || groups[2] === 0) return;
@@ -299,7 +302,11 @@ export class Gpu {
     pass.setPipeline(pipeline.pipeline);
     if (kernel.fields.length > 0) {
       this.writeParameters(kernel, params);
-      pass.setBindGroup(0, group, [this.nextSlot * parameterSlotBytes]);
+      const offsets = [this.nextSlot * parameterSlotBytes];
+      if (windows) {
+        for (const { name, window } of kernel.bindings) if (window > 0) offsets.push(windows[name]);
+      }
+      pass.setBindGroup(0, group, offsets);
       this.nextSlot++;
     } else {
       pass.setBindGroup(0, group);
@@ -452,13 +459,15 @@ export class Gpu {
       }
     }
     const parameterBytes = Math.ceil(kernel.fields.length / 4) * 16;
-    const entries: GPUBindGroupLayoutEntry[] = kernel.bindings.map(({ binding, writable }) => ({
+    const entries: GPUBindGroupLayoutEntry[] = kernel.bindings.map(({ binding, writable, window }) => ({
       binding,
       visibility: GPUShaderStage.COMPUTE,
-      buffer: { type: writable ? "storage" : "read-only-storage" },
+      buffer: window > 0
+        ? { type: "uniform", hasDynamicOffset: true, minBindingSize: window }
+        : { type: writable ? "storage" : "read-only-storage" },
     }));
     if (parameterBytes > 0) {
-      entries.push({
+      entries.unshift({
         binding: 0,
         visibility: GPUShaderStage.COMPUTE,
         buffer: { type: "uniform", hasDynamicOffset: true, minBindingSize: kernel.fields.length * 4 },
@@ -492,12 +501,13 @@ export class Gpu {
     }
     let group = this.bindGroups.get(key);
     if (!group) {
-      const entries: GPUBindGroupEntry[] = kernel.bindings.map(({ name, binding }) => {
+      const entries: GPUBindGroupEntry[] = kernel.bindings.map(({ name, binding, window }) => {
         const { buffer, offset, size } = bindings[name].allocation;
-        return { binding, resource: { buffer, offset, size } };
+        return { binding, resource: window > 0 ? { buffer, size: window } : { buffer, offset, size } };
       });
       if (pipeline.parameterBytes > 0) {
-        entries.push({
+        // First: Deno's wgpu takes dynamic offsets in the order of the entries, the standard in that of the bindings.
+        entries.unshift({
           binding: 0,
           resource: { buffer: this.ring, offset: 0, size: pipeline.parameterBytes },
         });

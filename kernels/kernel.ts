@@ -4,13 +4,24 @@
  *
  * Conventions of every `.wgsl` file here: one group; binding 0 is `var<uniform> params: Params` when there are scalars;
  * at most 8 storage bindings (the default limit); entry point `main`.
+ *
+ * A tensor may also be read through a *window*: `var<uniform> a: array<vec4f, 4096>` at any binding but 0 shows 64 KiB of its buffer, from an offset
+ * that each dispatch gives. Some software drivers read uniform buffers ten times faster than storage buffers.
  */
 export interface Kernel {
   readonly name: string;
   readonly source: string;
   readonly fields: readonly { name: string; type: "u32" | "i32" | "f32" }[];
-  readonly bindings: readonly { name: string; binding: number; writable: boolean }[];
+  readonly bindings: readonly Binding[];
   readonly overrides: readonly string[];
+}
+
+export interface Binding {
+  name: string;
+  binding: number;
+  writable: boolean;
+  /** Bytes that a window shows; 0 for an ordinary storage binding. */
+  window: number;
 }
 
 const maxStorageBindings = 8;
@@ -20,6 +31,9 @@ export const declaredKernels: Kernel[] = [];
 
 /** Bytes of one slot of the parameter ring: WebGPU's default alignment of dynamic uniform offsets. */
 export const parameterSlotBytes = 256;
+
+/** Bytes of a window: the uniform binding that every device allows. */
+export const windowBytes = 65536;
 
 /**
  * Reads a kernel's interface off its source.
@@ -31,12 +45,26 @@ export function kernel(name: string, source: string): Kernel {
   const bindings = [
     ...code.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var<storage(?:,\s*(read|read_write))?>\s*(\w+)/g),
   ]
-    .map((match) => ({ name: match[3], binding: Number(match[1]), writable: match[2] === "read_write" }));
+    .map((match): Binding => ({
+      name: match[3],
+      binding: Number(match[1]),
+      writable: match[2] === "read_write",
+      window: 0,
+    }));
   if (bindings.length > maxStorageBindings) {
     throw new Error(
       `kernel ${name}: ${bindings.length} storage bindings, but WebGPU guarantees only ${maxStorageBindings}`,
     );
   }
+  for (
+    const match of code.matchAll(
+      /@group\(0\)\s*@binding\(([1-9]\d*)\)\s*var<uniform>\s*(\w+)\s*:\s*array<vec4f,\s*(\d+)>/g,
+    )
+  ) {
+    const [binding, window] = [Number(match[1]), Number(match[3]) * 16];
+    bindings.push({ name: match[2], binding, writable: false, window });
+  }
+  bindings.sort((a, b) => a.binding - b.binding);
   if (!/fn\s+main\s*\(/.test(code)) throw new Error(`kernel ${name}: no entry point "main"`);
   const overrides = [...code.matchAll(/^\s*override\s+(\w+)/gm)].map((match) => match[1]);
   const declared = { name, source, fields, bindings, overrides };

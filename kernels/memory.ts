@@ -32,7 +32,7 @@ export interface PlanRow {
   count: number;
 }
 
-const poolUsage = 0x0080 | 0x0004 | 0x0008; // STORAGE | COPY_SRC | COPY_DST
+const poolUsage = 0x0080 | 0x0040 | 0x0004 | 0x0008; // STORAGE | UNIFORM | COPY_SRC | COPY_DST
 
 export class Memory {
   private readonly free = new Map<number, Allocation[]>();
@@ -50,12 +50,13 @@ export class Memory {
 
   constructor(
     private readonly device: GPUDevice,
-    private readonly limits: { binding: number; buffer: number },
+    /** `smallest` bytes are in every buffer, so that a window of that size fits anywhere. */
+    private readonly limits: { binding: number; buffer: number; smallest: number },
   ) {}
 
   /** Draws at least `bytes` from the pool. @throws if no single binding can hold them. */
   draw(bytes: number, name: string): Allocation {
-    const size = sizeClass(bytes);
+    const size = sizeClass(Math.max(bytes, this.limits.smallest));
     if (bytes > this.limits.binding || size > this.limits.buffer) {
       throw new Error(
         `${name} needs ${mebibytes(bytes)} in one binding, but this adapter allows ${
@@ -82,7 +83,7 @@ export class Memory {
 
   /** A named buffer of its own, outside the pool. The contents start as zeros. */
   keep(bytes: number, name: string): Allocation {
-    const size = Math.max(256, Math.ceil(bytes / 256) * 256);
+    const size = Math.max(this.limits.smallest, Math.ceil(bytes / 256) * 256);
     if (size > this.limits.buffer) {
       throw new Error(
         `${name} needs a buffer of ${mebibytes(size)}, but this adapter allows ${
