@@ -1,12 +1,9 @@
 /** Matrix products in the transposes that forward and backward need, with bias and residual fused into the store. */
-import anySource from "./matmul_any.wgsl" with { type: "text" };
 import { columnSums } from "./column_sums.ts";
 import type { Gpu } from "./gpu.ts";
-import { kernel } from "./kernel.ts";
+import { type Job, variants } from "./matmul_variants.ts";
 import { gradientTarget, passGradient, record } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
-
-const anyKernel = kernel("matmul_any", anySource);
 
 /**
  * How the operands lie in memory, row-major: `NN` a [M, K], b [K, N]; `NT` a [M, K], b [N, K]; `TN` a [K, M], b [K, N].
@@ -33,6 +30,8 @@ export interface Product {
   aStride?: number;
   bStride?: number;
   outStride?: number;
+  /** By which variant (matmul_variants.ts), rather than the one chosen for the shape. */
+  variant?: string;
 }
 
 /** out [M, N] (+)= alpha · op(a)·op(b) + bias + residual; everything f32. Not recorded on the tape. */
@@ -41,35 +40,44 @@ export function gemm(gpu: Gpu, form: Form, a: Tensor, b: Tensor, out: Tensor, pr
   if (M === 0 || N === 0) return;
   const { aOffset = 0, bOffset = 0, outOffset = 0, outStride = N } = product;
   const { aStride = form === "TN" ? M : K, bStride = form === "NT" ? K : N } = product;
-  check(form, a, b, out, { M, N, K, aOffset, bOffset, outOffset, aStride, bStride, outStride });
-  const nothing = gpu.constant(0);
-  const y = Math.ceil(M / 8);
-  const height = Math.min(y, 32768);
-  gpu.run(
-    anyKernel,
-    { a, b, bias: bias ?? nothing, residual: residual ?? nothing, out },
-    {
-      M,
-      N,
-      K,
-      aOffset,
-      aRow: form === "TN" ? 1 : aStride,
-      aColumn: form === "TN" ? aStride : 1,
-      bOffset,
-      bRow: form === "NT" ? 1 : bStride,
-      bColumn: form === "NT" ? bStride : 1,
-      outOffset,
-      outRow: outStride,
-      alpha,
-      accumulate,
-      hasBias: bias ? 1 : 0,
-      hasResidual: residual ? 1 : 0,
-    },
-    [Math.ceil(N / 64), height, Math.ceil(y / height)],
-  );
+  const layout = { M, N, K, aOffset, bOffset, outOffset, aStride, bStride, outStride };
+  check(form, a, b, out, layout);
+  const job = { form, a, b, out, accumulate, alpha, bias, residual, ...layout };
+  const name = product.variant ?? chosen(gpu, job);
+  const variant = variants[name];
+  if (!variant) {
+    throw new Error(
+      `matmul ${form}: there is no variant "${name}"; there are ${Object.keys(variants).join(", ")}`,
+    );
+  }
+  const reason = variant.refuses(gpu, job);
+  if (reason) throw new Error(`matmul ${form} ${M}×${N}×${K}: the variant "${name}" cannot do it: ${reason}`);
+  variant.run(gpu, job);
 }
 
-type Layout = Required<Omit<Product, "accumulate" | "alpha" | "bias" | "residual">>;
+function chosen(gpu: Gpu, job: Job): string {
+  // Mesa 22's llvmpipe reads storage buffers lane by lane within loops, at some 17 cycles a number; uniform buffers it gathers.
+  const slowStorage = /LLVM 1[0-5]\b/.test(gpu.facts.driver);
+  const order = !gpu.facts.software
+    ? ["any"]
+    : slowStorage
+    ? ["windows", "software", "any"]
+    : ["software", "any"];
+  return order.find((name) => variants[name].refuses(gpu, job) === null)!;
+}
+
+/** Extents, offsets and strides of a product, all in elements. */
+export interface Layout {
+  M: number;
+  N: number;
+  K: number;
+  aOffset: number;
+  bOffset: number;
+  outOffset: number;
+  aStride: number;
+  bStride: number;
+  outStride: number;
+}
 
 function check(form: Form, a: Tensor, b: Tensor, out: Tensor, at: Layout): void {
   const [aRows, aColumns] = form === "TN" ? [at.K, at.M] : [at.M, at.K];

@@ -2,6 +2,7 @@ import { assertThrows } from "deno-std/assert/mod.js";
 import { type Form, gemm, matmul, matmulReference } from "../../kernels/matmul.ts";
 import { assertClose, gpuTest, normals, parameter } from "./testing.ts";
 
+const variants = ["any", "software", "window", "windows"];
 const forms: Form[] = ["NN", "NT", "TN"];
 const shapes = [[1, 1, 1], [3, 5, 7], [1, 130, 33], [8, 64, 64], [65, 68, 36], [70, 33, 129], [256, 128, 96]];
 
@@ -89,4 +90,53 @@ gpuTest("operands that are too small are refused by name", (gpu) => {
   const x = gpu.hold([4, 6], "x"), weight = gpu.hold([3, 5], "weight");
   assertThrows(() => matmul(gpu, x, weight), Error, "x [4,6] does not fit weight [3,5]");
   assertThrows(() => gemm(gpu, "NT", x, weight, x, { M: 4, N: 4, K: 5 }), Error, "b (weight [3,5])");
+});
+
+for (const variant of variants) {
+  gpuTest(
+    `the variant ${variant} agrees with f64 in every form, also where it takes several windows`,
+    async (gpu) => {
+      for (const form of forms) {
+        for (const [M, N, K] of [[4, 4, 4], [68, 44, 72], [200, 136, 260], [12, 520, 132], [20, 36, 1024]]) {
+          const as = normals(M * K + 4, 1),
+            bs = normals(K * N + 4, 2),
+            before = normals(M * N, 3),
+            biases = normals(N, 4);
+          const residuals = normals(M * N, 5);
+          const out = gpu.from(before, [M, N], "out"), bias = gpu.from(biases, [N], "bias");
+          const residual = gpu.from(residuals, [M, N], "residual");
+          const a = gpu.from(as, [M * K + 4], "a"), b = gpu.from(bs, [K * N + 4], "b");
+          const product = {
+            M,
+            N,
+            K,
+            alpha: 2,
+            accumulate: 1,
+            aOffset: 4,
+            bOffset: 4,
+            bias,
+            residual,
+            variant,
+          } as const;
+          gemm(gpu, form, a, b, out, product);
+          const [actual] = await gpu.read(out);
+          const expected = matmulReference(form, as.subarray(4), bs.subarray(4), M, N, K);
+          const sums = expected.map((v, i) => 2 * v + before[i] + biases[i % N] + residuals[i]);
+          assertClose(actual, sums, 1e-5 * Math.sqrt(K), `${form} ${M}×${N}×${K}`);
+          for (const tensor of [a, b, out, bias, residual]) gpu.release(tensor);
+        }
+      }
+    },
+  );
+}
+
+gpuTest("a variant that cannot do a product is refused aloud", (gpu) => {
+  const x = gpu.hold([6, 6], "x");
+  const product = { M: 6, N: 6, K: 6 };
+  assertThrows(
+    () => gemm(gpu, "NT", x, x, gpu.hold([6, 6], "y"), { ...product, variant: "software" }),
+    Error,
+    'the variant "software" cannot do it: rows and offsets must be multiples of 4 elements',
+  );
+  assertThrows(() => gemm(gpu, "NT", x, x, x, { ...product, variant: "fastest" }), Error, "no variant");
 });

@@ -1,0 +1,73 @@
+// out[m, n] = alpha · Σ_k a[m, k]·b[k, n]  + bias[n] + residual[m, n] + out[m, n]   (the last three only where asked for)
+//
+// For adapters that compute on CPU cores: NN, the gradient of a linear layer's input.
+// a, b      f32, read as vec4: every offset and stride a multiple of 4. Offsets and strides count elements
+// bias      f32, element biasOffset + n, read if hasBias, else any tensor
+// residual  f32, laid out as out, read if hasResidual, else any tensor
+// out       f32, element (m, n) at outOffset + m·outStride + n; written, and read if accumulate
+// Any M; N and K multiples of 4. Workgroup 8 (one SIMD register of a CPU); grid: x ⌈N / 32⌉, y ⌈M / rows⌉. An invocation owns `rows` rows of four
+// columns. Its rows are its workgroup's, so a is read uniformly: one scalar load for all lanes. 2·M·N·K FLOPs.
+// Unrolled by unroll.ts: rows.
+
+struct Params {
+  M: u32, N: u32, K: u32,
+  aOffset: u32, aStride: u32, bOffset: u32, bStride: u32, outOffset: u32, outStride: u32,
+  alpha: f32, accumulate: u32, hasBias: u32, hasResidual: u32, biasOffset: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<vec4f>;
+@group(0) @binding(2) var<storage, read> b: array<vec4f>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let first = group.y * rows;
+  let n = (group.x * 8u + lane) * 4u;
+  let last = params.M - 1u;
+  // Rows and columns past the end repeat the last ones and are not written.
+  #for r in rows
+  var at$r = (params.aOffset + min(first + $ru, last) * params.aStride) >> 2u;
+  var sum$r = vec4f();
+  #end
+  let stride = params.bStride >> 2u;
+  var row = (params.bOffset + min(n, params.N - 4u)) >> 2u;
+  let end = params.K >> 2u;
+  for (var k = 0u; k < end; k++) {
+    let y0 = b[row];
+    let y1 = b[row + stride];
+    let y2 = b[row + 2u * stride];
+    let y3 = b[row + 3u * stride];
+    row += 4u * stride;
+    #for r in rows
+    let x$r = a[at$r + k];
+    sum$r = fma(vec4f(x$r.x), y0, sum$r);
+    sum$r = fma(vec4f(x$r.y), y1, sum$r);
+    sum$r = fma(vec4f(x$r.z), y2, sum$r);
+    sum$r = fma(vec4f(x$r.w), y3, sum$r);
+    #end
+  }
+  if (n >= params.N) { return; }
+  var shift = vec4f();
+  if (params.hasBias == 1u) {
+    let at = params.biasOffset + n;
+    shift = vec4f(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]);
+  }
+  #for r in rows
+  if (first + $ru < params.M) {
+    let index = params.outOffset + (first + $ru) * params.outStride + n;
+    var value = params.alpha * sum$r + shift;
+    if (params.hasResidual == 1u) {
+      value += vec4f(residual[index], residual[index + 1u], residual[index + 2u], residual[index + 3u]);
+    }
+    if (params.accumulate == 1u) {
+      value += vec4f(out[index], out[index + 1u], out[index + 2u], out[index + 3u]);
+    }
+    out[index] = value.x;
+    out[index + 1u] = value.y;
+    out[index + 2u] = value.z;
+    out[index + 3u] = value.w;
+  }
+  #end
+}

@@ -1,0 +1,231 @@
+/**
+ * The ways to compute a matrix product. All compute the same thing to f32 rounding (`matrix` to f16 operands); which is fast depends on the
+ * adapter and the shape. See matmul.ts for how one is chosen.
+ */
+import anySource from "./matmul_any.wgsl" with { type: "text" };
+import nnSoftware from "./matmul_nn_software.wgsl" with { type: "text" };
+import ntSoftware from "./matmul_nt_software.wgsl" with { type: "text" };
+import tnSoftware from "./matmul_tn_software.wgsl" with { type: "text" };
+import type { Gpu } from "./gpu.ts";
+import { type Kernel, kernel, windowBytes } from "./kernel.ts";
+import type { Form, Layout } from "./matmul.ts";
+import type { Tensor } from "./tensor.ts";
+import { unroll } from "./unroll.ts";
+
+/** A product with every default filled in. */
+export interface Job extends Layout {
+  form: Form;
+  a: Tensor;
+  b: Tensor;
+  out: Tensor;
+  accumulate: 0 | 1;
+  alpha: number;
+  bias?: Tensor;
+  residual?: Tensor;
+}
+
+export interface Variant {
+  /** Why it cannot do this job on this adapter, or null. */
+  refuses(gpu: Gpu, job: Job): string | null;
+  run(gpu: Gpu, job: Job): void;
+}
+
+export const variants: Record<string, Variant> = {
+  any: { refuses: () => null, run: runAny },
+  software: { refuses: refusesQuads, run: runSoftware },
+  window: {
+    refuses: (gpu, job) => refusesWindows(gpu, job, "a"),
+    run: (gpu, job) => runWindows(gpu, job, "a"),
+  },
+  windows: {
+    refuses: (gpu, job) => refusesWindows(gpu, job, "ab"),
+    run: (gpu, job) => runWindows(gpu, job, "ab"),
+  },
+};
+
+// ---- any ----
+
+const anyKernel = kernel("matmul_any", anySource);
+
+function runAny(gpu: Gpu, job: Job): void {
+  const { form, a, b, out, M, N, K, aOffset, aStride, bOffset, bStride, outOffset, outStride, alpha } = job;
+  const y = Math.ceil(M / 8);
+  const height = Math.min(y, 32768);
+  const nothing = gpu.constant(0);
+  gpu.run(
+    anyKernel,
+    { a, b, bias: job.bias ?? nothing, residual: job.residual ?? nothing, out },
+    {
+      M,
+      N,
+      K,
+      aOffset,
+      aRow: form === "TN" ? 1 : aStride,
+      aColumn: form === "TN" ? aStride : 1,
+      bOffset,
+      bRow: form === "NT" ? 1 : bStride,
+      bColumn: form === "NT" ? bStride : 1,
+      outOffset,
+      outRow: outStride,
+      alpha,
+      accumulate: job.accumulate,
+      hasBias: job.bias ? 1 : 0,
+      hasResidual: job.residual ? 1 : 0,
+    },
+    [Math.ceil(N / 64), height, Math.ceil(y / height)],
+  );
+}
+
+// ---- software: vec4 loads, no workgroup memory, rows shared by the lanes ----
+
+const softwareSources: Record<Form, string> = { NN: nnSoftware, NT: ntSoftware, TN: tnSoftware };
+const softwareKernels = new Map<string, Kernel>();
+
+function softwareKernel(form: Form, rows: number, windows: "" | "a" | "ab"): Kernel {
+  const key = `${form} ${rows} ${windows}`;
+  let found = softwareKernels.get(key);
+  if (!found) {
+    let source = unroll(softwareSources[form], { rows, blocks: rows / 4 }).replaceAll("rows;", `${rows}u;`);
+    for (const name of windows) {
+      source = source.replace(
+        `var<storage, read> ${name}: array<vec4f>`,
+        `var<uniform> ${name}: array<vec4f, ${windowBytes / 16}>`,
+      );
+    }
+    found = kernel(`matmul_${form.toLowerCase()}_software${windows && `_${windows}`}_${rows}`, source);
+    softwareKernels.set(key, found);
+  }
+  return found;
+}
+
+function refusesQuads(_gpu: Gpu, { form, M, N, K, aOffset, aStride, bOffset, bStride }: Job): string | null {
+  const extents = form === "NT" ? [K] : form === "NN" ? [K, N] : [M, N];
+  return [...extents, aOffset, aStride, bOffset, bStride].some((extent) => extent % 4 !== 0)
+    ? "rows and offsets must be multiples of 4 elements"
+    : null;
+}
+
+/** Rows that one invocation computes: enough to pay for a column's loads, no more than there are. */
+function softwareRows(M: number): number {
+  return M <= 4 ? 4 : M <= 8 ? 8 : 16;
+}
+
+function runSoftware(gpu: Gpu, job: Job): void {
+  const rows = softwareRows(job.M);
+  dispatchSoftware(gpu, softwareKernel(job.form, rows, ""), rows, job, job);
+}
+
+/** What one dispatch covers of a job. */
+interface Part extends Omit<Layout, "aStride" | "bStride" | "outStride"> {
+  accumulate: 0 | 1;
+  biasOffset?: number;
+  /** Whether bias and residual are added: in the first part only, where several sum into the same numbers. */
+  first?: boolean;
+}
+
+function dispatchSoftware(
+  gpu: Gpu,
+  by: Kernel,
+  rows: number,
+  job: Job,
+  part: Part,
+  windows?: Record<string, number>,
+): void {
+  const { a, b, out, bias, residual, alpha, aStride, bStride, outStride } = job;
+  const { M, N, K, aOffset, bOffset, outOffset, accumulate, biasOffset = 0, first = true } = part;
+  const nothing = gpu.constant(0);
+  const y = Math.ceil(M / rows), x = Math.ceil(N / (job.form === "NT" ? 8 : 32));
+  gpu.run(
+    by,
+    { a, b, bias: bias ?? nothing, residual: residual ?? nothing, out },
+    {
+      M,
+      N,
+      K,
+      aOffset,
+      aStride,
+      bOffset,
+      bStride,
+      outOffset,
+      outStride,
+      alpha,
+      accumulate,
+      hasBias: bias && first ? 1 : 0,
+      hasResidual: residual && first ? 1 : 0,
+      biasOffset,
+    },
+    [x, y],
+    undefined,
+    windows,
+  );
+}
+
+// ---- windows: the same, with a (and b) read as uniform buffers of 64 KiB ----
+
+const windowElements = windowBytes / 4;
+
+/** How many stored rows of an operand fit into a window, whatever the alignment of the first. */
+function windowRows(offset: number, stride: number, columns: number, step: number): number {
+  const aligned = offset % 64 === 0 && (step * stride) % 64 === 0;
+  const room = windowElements - (aligned ? 0 : 60) - columns;
+  return room < 0 ? 0 : Math.floor((Math.floor(room / stride) + 1) / step) * step;
+}
+
+/** Where a window must start to show `element` first or nearly so, and where in the window that element then is. */
+function windowAt(tensor: Tensor, element: number): { start: number; offset: number } {
+  const { buffer, offset } = tensor.allocation;
+  const wanted = offset + element * 4;
+  const start = Math.floor(Math.min(wanted, buffer.size - windowBytes) / 256) * 256;
+  return { start, offset: (wanted - start) / 4 };
+}
+
+/** Of every extent, how much one window's dispatch covers, for the most rows an invocation that fit; zeros where nothing fits. */
+function extents(job: Job): { rows: number; m: number; n: number; k: number } {
+  const { form, M, N, K, aOffset, aStride, bOffset, bStride } = job;
+  for (let rows = softwareRows(M);; rows /= 2) {
+    const m = form === "TN" ? M : windowRows(aOffset, aStride, K, rows);
+    const n = form === "NT" ? windowRows(bOffset, bStride, K, 8) : N;
+    const k = form === "NT"
+      ? K
+      : form === "NN"
+      ? windowRows(bOffset, bStride, N, 4)
+      : Math.min(windowRows(aOffset, aStride, M, 4), windowRows(bOffset, bStride, N, 4));
+    if ((m > 0 && n > 0 && k > 0) || rows === 4) return { rows, m, n, k };
+  }
+}
+
+function refusesWindows(gpu: Gpu, job: Job, _windows: "a" | "ab"): string | null {
+  const { m, n, k } = extents(job);
+  if (job.a.allocation.buffer.size < windowBytes || job.b.allocation.buffer.size < windowBytes) {
+    return "its operands lie in buffers smaller than a window";
+  }
+  return refusesQuads(gpu, job) ??
+    (m === 0 || n === 0 || k === 0 ? "its rows are too long for windows of 64 KiB" : null);
+}
+
+function runWindows(gpu: Gpu, job: Job, windows: "a" | "ab"): void {
+  const { form, a, b, M, N, K, aOffset, aStride, bOffset, bStride, outOffset, outStride } = job;
+  const whole = extents(job), { rows } = whole;
+  const step = windows === "a" ? { m: whole.m, n: N, k: form === "TN" ? whole.k : K } : whole;
+  const by = softwareKernel(form, rows, windows);
+  for (let m = 0; m < M; m += step.m) {
+    for (let n = 0; n < N; n += step.n) {
+      for (let k = 0; k < K; k += step.k) {
+        const inA = form === "TN" ? windowAt(a, aOffset + k * aStride) : windowAt(a, aOffset + m * aStride);
+        const atB = bOffset + (form === "NT" ? n * bStride : k * bStride);
+        const inB = windows === "ab" ? windowAt(b, atB) : { start: 0, offset: atB };
+        dispatchSoftware(gpu, by, rows, job, {
+          M: Math.min(step.m, M - m),
+          N: Math.min(step.n, N - n),
+          K: Math.min(step.k, K - k),
+          aOffset: inA.offset + (form === "NN" ? k : 0),
+          bOffset: inB.offset,
+          outOffset: outOffset + m * outStride + n,
+          accumulate: k > 0 ? 1 : job.accumulate,
+          biasOffset: n,
+          first: k === 0,
+        }, windows === "ab" ? { a: inA.start, b: inB.start } : { a: inA.start });
+      }
+    }
+  }
+}
