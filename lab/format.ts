@@ -66,3 +66,30 @@ function minus(text: string): string {
 function shortExponent(text: string): string {
   return minus(text.replace(/\.0e/, "e").replace("e-", "e−").replace("e+", "e"));
 }
+
+const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
+/** Characters that terminals draw two columns wide: CJK, Hangul, full-width forms, emoji. */
+const wide =
+  /\p{Emoji_Presentation}|\ufe0f|[\u1100-\u115f\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{20000}-\u{3fffd}]/u;
+
+/** How many columns a terminal takes for a text without control characters; an estimate for rare scripts. */
+export function columnsOf(text: string): number {
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length;
+  return Array.from(graphemes.segment(text)).reduce(
+    (sum, { segment }) => sum + (wide.test(segment) ? 2 : 1),
+    0,
+  );
+}
+
+/** The text, cut with an ellipsis where it is wider than `columns`. */
+export function fitColumns(text: string, columns: number): string {
+  if (columnsOf(text) <= columns) return text;
+  let kept = "", used = 0;
+  for (const { segment } of graphemes.segment(text)) {
+    const size = wide.test(segment) ? 2 : 1;
+    if (used + size > columns - 1) break;
+    kept += segment;
+    used += size;
+  }
+  return columns < 1 ? "" : kept + "…";
+}

@@ -52,9 +52,9 @@ const rows: Record<string, Row> = {
     sft,
   ],
   "eval/loss_response": ["Validation loss, response", "nats a token", "Response tokens only.", sft],
-  "eval/rouge1": ["ROUGE-1", "", "F of near-greedy samples against the references.", { ...sft, ...share }],
-  "eval/rouge2": ["ROUGE-2", "", "F of near-greedy samples against the references.", { ...sft, ...share }],
-  "eval/rougeL": ["ROUGE-L", "", "F of near-greedy samples against the references.", { ...sft, ...share }],
+  "eval/rouge1": ["ROUGE-1", "", "F of near-greedy samples against the references.", sft],
+  "eval/rouge2": ["ROUGE-2", "", "F of near-greedy samples against the references.", sft],
+  "eval/rougeL": ["ROUGE-L", "", "F of near-greedy samples against the references.", sft],
 
   // Reward model
   "accuracy": [

@@ -57,7 +57,9 @@ export function lineChart(options: ChartOptions): Html {
   if (share) [low, high] = [Math.max(0, low), Math.min(1, high)];
   const px = (x: number) => round(left + (x - xRange[0]) / (xRange[1] - xRange[0]) * (width - left - right));
   const py = (y: number) => round(top + (high - y) / (high - low) * (height - top - bottom));
-  const yTicks = ticks(low, high, 4), xTicks = ticks(xRange[0], xRange[1], 5).filter(Number.isInteger);
+  const yTicks = [4, 6, 8, 12].map((count) => ticks(low, high, count)).find((some) => some.length > 2) ??
+    [low, high];
+  const xTicks = ticks(xRange[0], xRange[1], 5).filter((x) => Number.isInteger(x) && clearOf(px(x), xName));
   const step = yTicks.length > 1 ? yTicks[1] - yTicks[0] : 1;
   const yLabel = (y: number) => share ? percent(y, step < 0.0099 ? 1 : 0) : tickLabel(y, step);
   const summary = series.map((one) => {
@@ -88,11 +90,16 @@ export function lineChart(options: ChartOptions): Html {
             .name}</text>
         `}
         ${drawn.map((one) => curves(one, px, py))}
-        <line class="cursor" y1="${top}" y2="${height - bottom}" x1="-9" x2="-9"/>
+        <line class="cursor" y1="${top}" y2="${height - bottom}" x1="0" x2="0"/>
       </svg>
       ${doc && html`<p class="doc">${doc}</p>`}
     </figure>
   `;
+}
+
+/** Whether a tick's label at `at` keeps away from the axis's name at the right end. */
+function clearOf(at: number, name: string): boolean {
+  return at < width - right - 5.4 * name.length - 14;
 }
 
 function legend(one: Series, named: boolean, share?: boolean): Html {
@@ -234,7 +241,7 @@ export function calibrationChart(
             <text x="${left - 6}" y="${py(y) + 3.5}" text-anchor="end">${percent(y)}</text>
           `
         )}
-        ${ticks(0, most, 4).map((x) =>
+        ${ticks(0, most, 4).filter((x) => clearOf(px(x), "margin")).map((x) =>
           html`<text x="${px(x)}" y="${height - 8}" text-anchor="middle">${formatFigure(x)}</text>`
         )}
         <text class="axis" x="${width - right}" y="${height - 8}" text-anchor="end">margin</text>

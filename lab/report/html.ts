@@ -27,12 +27,16 @@ function render(value: Content): string {
   return escapeHtml(String(value));
 }
 
-/** Escaped for element content and for attributes in quotes. Control characters, which HTML does not allow, become spaces. */
+/**
+ * Escaped for element content and for attributes in quotes. Control characters, which HTML does not allow, become spaces; marks that
+ * override the direction of writing, and could make a text read as another, are left out.
+ */
 export function escapeHtml(text: string): string {
   return text
     .toWellFormed()
     // deno-lint-ignore no-control-regex
     .replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g, " ")
+    .replace(/[\u202a-\u202e\u2066-\u2069]/g, "")
     .replace(/[&<>"'`]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
@@ -44,7 +48,7 @@ export function marked(
   const known = new Map(
     phrases.filter(({ phrase }) => phrase.trim()).map(({ phrase, mark }) => [phrase.toLowerCase(), mark]),
   );
-  if (known.size === 0) return [text];
+  if (known.size === 0) return lines(text);
   const longestFirst = [...known.keys()].sort((a, b) => b.length - a.length);
   const pattern = new RegExp(
     `(?<![\\p{L}\\p{N}])(?:${
@@ -56,10 +60,15 @@ export function marked(
   let at = 0;
   for (const match of text.matchAll(pattern)) {
     const mark = known.get(match[0].toLowerCase()) ?? "fact";
-    content.push(text.slice(at, match.index), html`<mark class="${mark}">${match[0]}</mark>`);
+    content.push(lines(text.slice(at, match.index)), html`<mark class="${mark}">${match[0]}</mark>`);
     at = match.index + match[0].length;
   }
-  return [...content, text.slice(at)];
+  return [...content, lines(text.slice(at))];
+}
+
+/** Text with its line breaks, of which an empty line is one. */
+function lines(text: string): Content[] {
+  return text.split(/(?:\r\n|\r|\n)+/).flatMap((line, i) => i === 0 ? [line] : [trusted("<br>"), line]);
 }
 
 function escapeInPattern(character: string): string {

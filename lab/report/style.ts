@@ -62,15 +62,17 @@ svg path { fill: none; stroke: var(--k); stroke-width: 1.8; stroke-linejoin: rou
 svg path.faint { stroke-width: 1; opacity: .32; }
 svg circle { fill: var(--k); }
 svg .grid { stroke: var(--grid); } svg .rule { stroke: var(--muted); stroke-dasharray: 3 3; opacity: .8; }
-svg .cursor { stroke: var(--muted); stroke-width: 1; opacity: .7; }
+svg .cursor { stroke: var(--muted); stroke-width: 1; opacity: 0; } svg .cursor.on { opacity: .7; }
 .interval { width: 160px; height: 16px; display: block; }
 .interval .half { stroke: var(--muted); opacity: .55; stroke-dasharray: 2 2; }
 .interval .span { stroke: var(--k); stroke-width: 3; stroke-linecap: round; opacity: .55; }
 .interval.good { --k: var(--good); } .interval.bad { --k: var(--bad); } .interval.even { --k: var(--muted); }
 .scroll { overflow-x: auto; background: var(--panel); border: 1px solid var(--line); border-radius: 10px; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
-th, td { padding: 8px 14px; text-align: left; vertical-align: top; border-top: 1px solid var(--line); }
-thead th { border-top: 0; color: var(--muted); font-size: 12.5px; font-weight: 550; white-space: nowrap; }
+th, td { padding: 8px 11px; text-align: left; vertical-align: top; border-top: 1px solid var(--line); }
+th:first-child, td:first-child { padding-left: 14px; } th:last-child, td:last-child { padding-right: 14px; }
+thead th { border-top: 0; color: var(--muted); font-size: 12.5px; line-height: 1.35; font-weight: 550; vertical-align: bottom; }
+thead th.number { white-space: normal; }
 tbody th { font-weight: 550; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .number small, td small { color: var(--muted); font-size: 12px; }
@@ -92,7 +94,7 @@ caption { caption-side: bottom; text-align: left; color: var(--muted); font-size
 .samples tbody tr:first-child td { border-top-color: var(--line); }
 .samples .title { font-weight: 600; margin: 0; }
 .samples .sub { color: var(--muted); font-size: 12px; margin: 0 0 4px; }
-.samples p { margin: 0; white-space: pre-line; }
+.samples p { margin: 0; }
 .samples .scores { margin-top: 6px; font-size: 12px; color: var(--muted); font-variant-numeric: tabular-nums; display: flex; flex-wrap: wrap; gap: 0 10px; }
 .samples .scores b { color: var(--ink); font-weight: 600; }
 .samples .best { color: var(--good); }
@@ -104,6 +106,9 @@ mark.fact { background: var(--good-soft); text-decoration: underline solid var(-
 mark.fault { background: var(--bad-soft); text-decoration: underline wavy var(--bad); text-decoration-thickness: 1px; }
 dl.facts { display: grid; grid-template-columns: minmax(110px, max-content) 1fr; gap: 4px 18px; margin: 0; padding: 12px 16px; font-size: 14px; }
 dl.facts dt { color: var(--muted); } dl.facts dd { margin: 0; overflow-wrap: anywhere; }
+.dense { font-size: 13px; } .dense td { padding-top: 3px; padding-bottom: 3px; border: 0; } .dense tr:last-child td { padding-bottom: 10px; }
+.panel > summary { padding: 9px 14px; }
+.alarm { color: var(--bad); margin: 10px 0 0; font-weight: 550; }
 .bar { height: 6px; border-radius: 3px; background: var(--c1); min-width: 2px; opacity: .8; }
 .notes { color: var(--muted); font-size: 13.5px; max-width: 80ch; padding-left: 20px; }
 footer { color: var(--muted); font-size: 12.5px; margin: 48px 0 40px; padding-top: 14px; border-top: 1px solid var(--line); }
@@ -113,13 +118,15 @@ footer { color: var(--muted); font-size: 12.5px; margin: 48px 0 40px; padding-to
   h1 { font-size: 24px; }
   section { margin-top: 36px; }
   th, td { padding: 7px 10px; }
+  th:first-child, td:first-child { padding-left: 12px; }
   .tiles { grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 8px; }
   .tile { padding: 11px 12px; } .tile .value { font-size: 22px; }
   .samples thead { display: none; }
   .samples, .samples tbody, .samples tr, .samples td { display: block; width: 100%; }
   .samples tr { padding: 12px 14px; border-top: 1px solid var(--line); }
   .samples tr:first-child { border-top: 0; }
-  .samples td { border: 0; padding: 0 0 10px; }
+  .samples td, .samples td:first-child, .samples td:last-child { border: 0; padding: 0 0 10px; }
+  .samples td:empty { display: none; }
   .samples td[data-label]::before { content: attr(data-label); display: block; font-size: 12px; font-weight: 600; color: var(--k); }
 }
 @media print { body { background: #fff; } .chart, .tile { break-inside: avoid; } nav { display: none; } }
@@ -150,12 +157,12 @@ for (const figure of document.querySelectorAll("figure[data-series]")) {
     const position = ${left} + (nearest - low) / (high - low) * ${width - left - right};
     cursor.setAttribute("x1", position);
     cursor.setAttribute("x2", position);
+    cursor.classList.add("on");
   });
   svg.addEventListener("pointerleave", () => {
     keys.forEach((key, i) => { key.querySelector("b").textContent = before[i]; });
     place.remove();
-    cursor.setAttribute("x1", -9);
-    cursor.setAttribute("x2", -9);
+    cursor.classList.remove("on");
   });
 }
 `;

@@ -1,0 +1,192 @@
+/** The report's sections on the run: machine, time, memory, configuration. */
+import { configField, configFields, differences, readConfig, valueAt } from "../config.ts";
+import { formatValue } from "../config_fields.ts";
+import { duration, formatBytes, shortCount } from "../format.ts";
+import type { ReportData } from "./data.ts";
+import { type Content, type Html, html } from "./html.ts";
+import { runtimeName } from "./words.ts";
+
+export function runSection({ run, stages }: ReportData): Html {
+  const total = stages.reduce((sum, { seconds }) => sum + seconds, 0);
+  const { device } = run;
+  const abilities = [
+    device.software && "shaders run on the CPU",
+    device.f16 && "f16",
+    device.subgroups && "subgroups",
+    device.matrixUnits?.length > 0 && "matrix units",
+    device.timestamps && "timestamps",
+  ].filter((one) => one);
+  const facts: [string, Content][] = [
+    ["Adapter", device.adapter],
+    ["Driver", [device.vendor, device.driver].filter((one) => one).join(" · ")],
+    ["Runtime", runtimeName(device.runtime)],
+    ["Features", abilities.join(", ") || "none beyond WebGPU's core"],
+    ["Seed", String(run.config.seed)],
+    ["Started", run.startedAt.replace("T", " ").replace(/\.\d+Z$|Z$/, " UTC")],
+    ...Object.entries(run.versions).map(([name, version]): [string, Content] => [name, version]),
+    ...(run.kernelDigest
+      ? [["Kernels, SHA-256", html`<code>${run.kernelDigest}</code>`] as [string, Content]]
+      : []),
+    ...(run.choices ?? []).map((choice): [string, Content] => ["Chosen", choice]),
+  ];
+  const plan = stages.flatMap((stage) => (stage.memoryPlan ?? []).length > 0 ? [stage] : []);
+  const longest = Math.max(...stages.map(({ seconds }) => seconds), 1e-9);
+  return html`
+    <div class="columns">
+      <div>
+        <h3>What it ran on</h3>
+        <div class="panel">
+          <dl class="facts">${facts.filter(([, value]) => value !== "").map(([name, value]) =>
+            html`
+              <dt>${name}</dt>
+              <dd>${value}</dd>
+            `
+          )}</dl>
+        </div>
+      </div>
+      <div>
+        <h3>Time and memory</h3>
+        <div class="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Stage</th>
+                <th scope="col" class="number">Time</th>
+                <th scope="col" class="number">Tokens/s</th>
+                <th scope="col" class="number">Peak memory</th>
+              </tr>
+            </thead>
+            <tbody>${stages.map(({ name, ran, seconds, tokens, peakMemory }) =>
+              html`
+                <tr>
+                  <th scope="row">${name}${ran &&
+                    html`<div class="bar" style="width:${Math.round(100 * seconds / longest)}%"></div>`}</th>
+                  <td class="number">${ran ? duration(seconds) : "earlier run"}</td>
+                  <td class="number">${ran && tokens && seconds > 0 ? shortCount(tokens / seconds) : "–"}</td>
+                  <td class="number">${peakMemory === undefined ? "–" : formatBytes(peakMemory)}</td>
+                </tr>
+              `
+            )}<tr class="strong"><th scope="row">Total</th><td class="number">${duration(
+              total,
+            )}</td><td></td><td></td></tr></tbody>
+          </table>
+        </div>
+      </div>
+    </div>
+    ${Object.keys(run.kernels).length > 0 && html`
+      <h3>Kernel variants</h3>
+      <div class="panel">
+        <dl class="facts">${Object.entries(run.kernels).map(([name, variant]) =>
+          html`
+            <dt><code>${name}</code></dt>
+            <dd>${variant}</dd>
+          `
+        )}</dl>
+      </div>
+    `}
+    ${plan.length > 0 && html`
+      <h3>Memory plan</h3>
+      <div class="columns">${plan.map(({ name, memoryPlan }) => {
+        const rows = [...memoryPlan!].sort((a, b) => b.bytes - a.bytes);
+        const rest = rows.splice(12);
+        return html`
+          <details class="panel">
+            <summary>${name}: ${formatBytes(
+              memoryPlan!.reduce((sum, { bytes }) => sum + bytes, 0),
+            )}</summary>
+            <table>
+              <tbody>${rows.map((row) =>
+                html`
+                  <tr>
+                    <td>${row.name}${row.count > 1 && html`
+                      <small>× ${row.count}</small>
+                    `}</td>
+                    <td><small>${row.lifetime}</small></td>
+                    <td class="number">${formatBytes(row.bytes)}</td>
+                  </tr>
+                `
+              )}${rest.length > 0 && html`
+                <tr>
+                  <td class="muted">${rest.length} more</td>
+                  <td></td>
+                  <td class="number">${formatBytes(rest.reduce((sum, { bytes }) => sum + bytes, 0))}</td>
+                </tr>
+              `}</tbody>
+            </table>
+          </details>
+        `;
+      })}</div>
+    `}
+    ${run.inputs && Object.keys(run.inputs).length > 0 && html`
+      <h3>Inputs, by SHA-256</h3>
+      <div class="panel">
+        <dl class="facts">${Object.entries(run.inputs).map(([name, digest]) =>
+          html`
+            <dt>${name}</dt>
+            <dd><code>${digest}</code></dd>
+          `
+        )}</dl>
+      </div>
+    `}
+  `;
+}
+
+export function configurationSection({ run }: ReportData): Html {
+  let config;
+  try {
+    config = readConfig(run.config);
+  } catch {
+    // A run of another version: show what it says without knowing its fields.
+    return html`<pre><code>${JSON.stringify(run.config, null, 2)}</code></pre>`;
+  }
+  const different = differences(config);
+  return html`
+    <p class="about">${different.length === 0
+      ? "Every field is as in the published recipe."
+      : `${different.length} of ${configFields.length} fields differ from the published recipe.`}</p>
+    ${different.length > 0 && html`
+      <div class="scroll">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Field</th>
+              <th scope="col" class="number">Here</th>
+              <th scope="col" class="number">Published</th>
+              <th scope="col">What it is</th>
+            </tr>
+          </thead>
+          <tbody>${different.map(({ path, value, published }) => {
+            const { field } = configField(path)!;
+            return html`
+              <tr>
+                <th scope="row"><code>${path}</code></th>
+                <td class="number">${formatValue(value) || "none"}</td>
+                <td class="number">${formatValue(published) || "none"}</td>
+                <td>${field.doc}${field.unit && html`
+                  <small>${field.unit}</small>
+                `}</td>
+              </tr>
+            `;
+          })}</tbody>
+        </table>
+      </div>
+    `}
+    <details style="margin-top:12px">
+      <summary>all fields</summary>
+      <div class="scroll">
+        <table>
+          <tbody>${configFields.map(({ path, field }) =>
+            html`
+              <tr>
+                <th scope="row"><code>${path}</code></th>
+                <td class="number">${formatValue(valueAt(config, path)) || "none"}</td>
+                <td>${field.doc}</td>
+                <td><small>${field.from}</small></td>
+              </tr>
+            `
+          )}</tbody>
+        </table>
+      </div>
+    </details>
+  `;
+}
