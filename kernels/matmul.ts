@@ -1,9 +1,11 @@
 /** Matrix products in the transposes that forward and backward need, with bias and residual fused into the store. */
 import { columnSums } from "./column_sums.ts";
+import type { DeviceFacts } from "./device.ts";
 import type { Gpu } from "./gpu.ts";
 import { type Job, variants } from "./matmul_variants.ts";
 import { gradientTarget, passGradient, record } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
+import { slowStorage } from "./window.ts";
 
 /**
  * How the operands lie in memory, row-major: `NN` a [M, K], b [K, N]; `NT` a [M, K], b [N, K]; `TN` a [K, M], b [K, N].
@@ -55,15 +57,27 @@ export function gemm(gpu: Gpu, form: Form, a: Tensor, b: Tensor, out: Tensor, pr
   variant.run(gpu, job);
 }
 
+/**
+ * The variant for a job: the one chosen for its shape class, or for all shapes (`gpu.choices`), if it can do it; else the first of the adapter's
+ * usual ones that can. `any` can do everything.
+ */
 function chosen(gpu: Gpu, job: Job): string {
-  // Mesa 22's llvmpipe reads storage buffers lane by lane within loops, at some 17 cycles a number; uniform buffers it gathers.
-  const slowStorage = /LLVM 1[0-5]\b/.test(gpu.facts.driver);
-  const order = !gpu.facts.software
-    ? ["any"]
-    : slowStorage
-    ? ["windows", "software", "any"]
-    : ["software", "any"];
+  const wanted = gpu.choices.get(shapeClass(job.form, job.M, job.N, job.K)) ?? gpu.choices.get("matmul");
+  const order = wanted ? [wanted, ...usual(gpu.facts)] : usual(gpu.facts);
   return order.find((name) => variants[name].refuses(gpu, job) === null)!;
+}
+
+/** The variants that serve an adapter where nothing was measured, best first; the same on every run, so that results are too. */
+function usual(facts: DeviceFacts): string[] {
+  if (!facts.software) return ["any"];
+  return slowStorage(facts) ? ["windows", "window", "software", "any"] : ["software", "any"];
+}
+
+/** Products that one choice serves: the form, and each extent to the next power of two. */
+export function shapeClass(form: Form, M: number, N: number, K: number): string {
+  return `matmul ${form} ${
+    [M, N, K].map((extent) => 2 ** Math.ceil(Math.log2(Math.max(1, extent)))).join(" ")
+  }`;
 }
 
 /** Extents, offsets and strides of a product, all in elements. */

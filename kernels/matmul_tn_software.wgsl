@@ -38,7 +38,31 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let aStride = params.aStride >> 2u;
   let bStride = params.bStride >> 2u;
   let column = (params.bOffset + min(n, params.N - 4u)) >> 2u;
-  for (var k = 0u; k < params.K; k++) {
+  // Four rows of both at a time, so that a sum stays in a register for four products; then the rest one by one.
+  let fours = params.K & ~3u;
+  for (var k = 0u; k < fours; k += 4u) {
+    #for u in 4
+    let y$u = b[column + (k + $uu) * bStride];
+    #for q in blocks
+    let x$u_$q = a[at$q + (k + $uu) * aStride];
+    #end
+    #end
+    #for q in blocks
+    #for u in 4
+    sum$q_0 = fma(vec4f(x$u_$q.x), y$u, sum$q_0);
+    #end
+    #for u in 4
+    sum$q_1 = fma(vec4f(x$u_$q.y), y$u, sum$q_1);
+    #end
+    #for u in 4
+    sum$q_2 = fma(vec4f(x$u_$q.z), y$u, sum$q_2);
+    #end
+    #for u in 4
+    sum$q_3 = fma(vec4f(x$u_$q.w), y$u, sum$q_3);
+    #end
+    #end
+  }
+  for (var k = fours; k < params.K; k++) {
     let y = b[column + k * bStride];
     #for q in blocks
     let x$q = a[at$q + k * aStride];

@@ -7,10 +7,12 @@ import nnSoftware from "./matmul_nn_software.wgsl" with { type: "text" };
 import ntSoftware from "./matmul_nt_software.wgsl" with { type: "text" };
 import tnSoftware from "./matmul_tn_software.wgsl" with { type: "text" };
 import type { Gpu } from "./gpu.ts";
-import { type Kernel, kernel, windowBytes } from "./kernel.ts";
+import { type Kernel, kernel } from "./kernel.ts";
 import type { Form, Layout } from "./matmul.ts";
 import type { Tensor } from "./tensor.ts";
+import { transpose } from "./transpose.ts";
 import { unroll } from "./unroll.ts";
+import { windowAt, windowBytes, windowed, windowRows } from "./window.ts";
 
 /** A product with every default filled in. */
 export interface Job extends Layout {
@@ -32,7 +34,7 @@ export interface Variant {
 
 export const variants: Record<string, Variant> = {
   any: { refuses: () => null, run: runAny },
-  software: { refuses: refusesQuads, run: runSoftware },
+  software: { refuses: refusesQuads, run: (gpu, job) => turned(gpu, job, false, runSoftware) },
   window: {
     refuses: (gpu, job) => refusesWindows(gpu, job, "a"),
     run: (gpu, job) => runWindows(gpu, job, "a"),
@@ -86,13 +88,8 @@ function softwareKernel(form: Form, rows: number, windows: "" | "a" | "ab"): Ker
   let found = softwareKernels.get(key);
   if (!found) {
     let source = unroll(softwareSources[form], { rows, blocks: rows / 4 }).replaceAll("rows;", `${rows}u;`);
-    for (const name of windows) {
-      source = source.replace(
-        `var<storage, read> ${name}: array<vec4f>`,
-        `var<uniform> ${name}: array<vec4f, ${windowBytes / 16}>`,
-      );
-    }
-    found = kernel(`matmul_${form.toLowerCase()}_software${windows && `_${windows}`}_${rows}`, source);
+    for (const name of windows) source = windowed(source, name);
+    found = kernel(`matmul_${form.toLowerCase()}_software`, source);
     softwareKernels.set(key, found);
   }
   return found;
@@ -108,6 +105,19 @@ function refusesQuads(_gpu: Gpu, { form, M, N, K, aOffset, aStride, bOffset, bSt
 /** Rows that one invocation computes: enough to pay for a column's loads, no more than there are. */
 function softwareRows(M: number): number {
   return M <= 4 ? 4 : M <= 8 ? 8 : 16;
+}
+
+/**
+ * On a CPU's lanes, columns side by side are faster than dot products: with rows enough to pay for it, `NT` transposes b and goes on as `NN`.
+ * Calls `run` with the job as it then stands.
+ */
+function turned(gpu: Gpu, job: Job, windows: boolean, run: (gpu: Gpu, job: Job) => void): void {
+  const { form, M, N, K, b } = job;
+  if (form !== "NT" || M < 64 || N % 4 !== 0) return run(gpu, job);
+  const across = gpu.hold([K, N], "matmul.across");
+  transpose(gpu, b, across, { rows: N, columns: K, offset: job.bOffset, stride: job.bStride }, windows);
+  run(gpu, { ...job, form: "NN", b: across, bOffset: 0, bStride: N });
+  gpu.release(across);
 }
 
 function runSoftware(gpu: Gpu, job: Job): void {
@@ -162,23 +172,6 @@ function dispatchSoftware(
 
 // ---- windows: the same, with a (and b) read as uniform buffers of 64 KiB ----
 
-const windowElements = windowBytes / 4;
-
-/** How many stored rows of an operand fit into a window, whatever the alignment of the first. */
-function windowRows(offset: number, stride: number, columns: number, step: number): number {
-  const aligned = offset % 64 === 0 && (step * stride) % 64 === 0;
-  const room = windowElements - (aligned ? 0 : 60) - columns;
-  return room < 0 ? 0 : Math.floor((Math.floor(room / stride) + 1) / step) * step;
-}
-
-/** Where a window must start to show `element` first or nearly so, and where in the window that element then is. */
-function windowAt(tensor: Tensor, element: number): { start: number; offset: number } {
-  const { buffer, offset } = tensor.allocation;
-  const wanted = offset + element * 4;
-  const start = Math.floor(Math.min(wanted, buffer.size - windowBytes) / 256) * 256;
-  return { start, offset: (wanted - start) / 4 };
-}
-
 /** Of every extent, how much one window's dispatch covers, for the most rows an invocation that fit; zeros where nothing fits. */
 function extents(job: Job): { rows: number; m: number; n: number; k: number } {
   const { form, M, N, K, aOffset, aStride, bOffset, bStride } = job;
@@ -195,7 +188,11 @@ function extents(job: Job): { rows: number; m: number; n: number; k: number } {
 }
 
 function refusesWindows(gpu: Gpu, job: Job, _windows: "a" | "ab"): string | null {
-  const { m, n, k } = extents(job);
+  const { m, n, k } = extents(
+    job.form === "NT" && job.M >= 64 && job.N % 4 === 0
+      ? { ...job, form: "NN", bOffset: 0, bStride: job.N }
+      : job,
+  );
   if (job.a.allocation.buffer.size < windowBytes || job.b.allocation.buffer.size < windowBytes) {
     return "its operands lie in buffers smaller than a window";
   }

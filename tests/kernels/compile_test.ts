@@ -168,6 +168,8 @@ const keyOf = ({ kernel, overrides }: Variant) => `${kernel.name} ${JSON.stringi
 /** Which devices there are to launchers: everything that they branch on. */
 const worlds: [Partial<Gpu["facts"]>, Record<string, string>][] = [
   [{ software: true }, {}],
+  [{ software: true }, { matmul: "window" }],
+  [{ software: true }, { matmul: "windows" }],
   [{ software: false }, {}],
 ];
 
