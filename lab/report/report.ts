@@ -72,8 +72,10 @@ function headline({ run, evaluation }: ReportData): string {
   const model = String(run.config.model ?? "");
   const what = model === "demo" ? "the demo model" : model.split("/").at(-1)!;
   if (!win) return `Learning to summarise with ${what}`;
-  const won = win.raw.lower > 0.5 ? "beats" : win.raw.upper < 0.5 ? "falls behind" : "is level with";
-  return `PPO ${won} SFT on ${percent(win.raw.rate)} of ${win.raw.count} posts`;
+  const { rate, lower, upper, count } = win.raw;
+  if (lower > 0.5) return `PPO beats SFT on ${percent(rate)} of ${count} posts`;
+  const verdict = upper < 0.5 ? "falls behind" : "is level with";
+  return `PPO ${verdict} SFT: preferred on ${percent(rate)} of ${count} posts`;
 }
 
 function lead({ run, stages, evaluation }: ReportData): string {

@@ -7,13 +7,13 @@ export const style = `
 :root {
   color-scheme: light dark;
   --paper: #f7f6f3; --panel: #fffefc; --ink: #1c1f24; --muted: #5c6370; --line: #e2dfd8; --grid: #ebe8e2;
-  --c1: #2a6fb0; --c2: #b8560f; --c3: #4c7a34; --c4: #8a8f98;
+  --c1: #2a6fb0; --c2: #b8560f; --c3: #4c7a34; --c4: #6d727c;
   --good: #17714a; --good-soft: #dff1e6; --bad: #ad2a20; --bad-soft: #fbe4e0; --accent-soft: #e6eef7;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #131519; --panel: #1a1d23; --ink: #e7e5e0; --muted: #9ca3af; --line: #2d323b; --grid: #262a32;
-    --c1: #74aef0; --c2: #f0a05a; --c3: #93c77a; --c4: #858c98;
+    --c1: #74aef0; --c2: #f0a05a; --c3: #93c77a; --c4: #9aa1ac;
     --good: #62cf9c; --good-soft: #17382a; --bad: #f59186; --bad-soft: #45211e; --accent-soft: #1e2c3d;
   }
 }
@@ -108,6 +108,7 @@ dl.facts { display: grid; grid-template-columns: minmax(110px, max-content) 1fr;
 dl.facts dt { color: var(--muted); } dl.facts dd { margin: 0; overflow-wrap: anywhere; }
 .dense { font-size: 13px; } .dense td { padding-top: 3px; padding-bottom: 3px; border: 0; } .dense tr:last-child td { padding-bottom: 10px; }
 .panel > summary { padding: 9px 14px; }
+a { color: inherit; }
 .alarm { color: var(--bad); margin: 10px 0 0; font-weight: 550; }
 .bar { height: 6px; border-radius: 3px; background: var(--c1); min-width: 2px; opacity: .8; }
 .notes { color: var(--muted); font-size: 13.5px; max-width: 80ch; padding-left: 20px; }
