@@ -153,10 +153,12 @@ export class Gpu {
 
   /** A pooled tensor holding `data`, freed at the end of the current scope. */
   from(data: Float32Array | Uint32Array, shape: readonly number[], name: string): Tensor {
-    const tensor = this.empty(shape, name, data instanceof Float32Array ? "f32" : "u32");
-    if (data.length !== tensor.size) {
-      throw new Error(`${name}: ${data.length} numbers cannot fill [${shape}]`);
-    }
+    const elements = shape.reduce((product, extent) => product * extent, 1);
+    if (data.length !== elements) throw new Error(`${name}: ${data.length} numbers cannot fill [${shape}]`);
+    // A buffer that no pending command uses: the upload then needs no submission before it, whenever in a step it comes.
+    const allocation = this.memory.draw(Math.max(4, data.byteLength), name, this.counters.submissions);
+    const tensor = new Tensor(allocation, shape, data instanceof Float32Array ? "f32" : "u32", name);
+    this.scopes.at(-1)?.add(allocation);
     this.upload(tensor, data);
     return tensor;
   }

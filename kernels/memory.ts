@@ -54,8 +54,13 @@ export class Memory {
     private readonly limits: { binding: number; buffer: number; smallest: number },
   ) {}
 
-  /** Draws at least `bytes` from the pool. @throws if no single binding can hold them. */
-  draw(bytes: number, name: string): Allocation {
+  /**
+   * Draws at least `bytes` from the pool.
+   * @param unusedIn a submission in which the range must not have been used: that of the commands being encoded, for ranges that
+   * are about to be uploaded to, since an upload runs before them
+   * @throws if no single binding can hold them
+   */
+  draw(bytes: number, name: string, unusedIn = -1): Allocation {
     const size = sizeClass(Math.max(bytes, this.limits.smallest));
     if (bytes > this.limits.binding || size > this.limits.buffer) {
       throw new Error(
@@ -66,7 +71,8 @@ export class Memory {
       );
     }
     const list = this.free.get(size);
-    const found = list?.pop();
+    const index = list?.findLastIndex(({ lastUse }) => lastUse !== unusedIn || lastUse < 0) ?? -1;
+    const found = index < 0 ? undefined : list!.splice(index, 1)[0];
     this.pooledInUse += size;
     this.peakPooledInUse = Math.max(this.peakPooledInUse, this.pooledInUse);
     if (found) {
