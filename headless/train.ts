@@ -11,8 +11,8 @@ import { goldScore } from "../lab/demo/gold.ts";
 import { readJsonl } from "../lab/jsonl.ts";
 import { runStages } from "../lab/pipeline.ts";
 import { readQwen2Config } from "../lab/qwen2.ts";
-import { buildReport } from "../lab/report/html.ts";
-import { terminalSummary } from "../lab/report/terminal.ts";
+import { buildReport } from "../lab/report/report.ts";
+import { terminalSummary } from "../lab/report/summary.ts";
 import {
   type Evaluation,
   type MetricRecord,

@@ -1,0 +1,209 @@
+/** The whole pipeline at toy size: it runs, it repeats itself to the bit, and it goes on from any step as if it had never stopped. */
+import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
+import { diskFiles } from "../../headless/files.ts";
+import type { Gpu } from "../../kernels/gpu.ts";
+import { type Files, joinPath, memoryFiles, readJson, sha256OfFile } from "../../lab/bytes.ts";
+import { type Config, configure, type Overrides } from "../../lab/config.ts";
+import { type Dataset, loadDemoData } from "../../lab/dataset.ts";
+import { demoBaseConfig } from "../../lab/demo/pretrain.ts";
+import { goldScore } from "../../lab/demo/gold.ts";
+import { random } from "../../lab/demo/random.ts";
+import { runStages } from "../../lab/pipeline.ts";
+import { silent } from "../../lab/progress.ts";
+import { allocateQwen2, initialiseQwen2, saveQwen2 } from "../../lab/qwen2.ts";
+import { type StageName, stageNames } from "../../lab/report/data.ts";
+import { openRunDirectory } from "../../lab/run_directory.ts";
+import { type Run, Stopped } from "../../lab/run.ts";
+import { loadTokenizer } from "../../lab/tokenizer.ts";
+import { standardNormal } from "../../lab/training.ts";
+import { gpuTest, withGpu } from "../kernels/testing.ts";
+
+const demo = decodeURIComponent(new URL("../../public/demo", import.meta.url).pathname);
+
+const toy: Overrides = {
+  sft: { batch: 8, evalEvery: 2, evalRows: 4 },
+  reward: { batch: 8, evalEvery: 2, evalRows: 4, normaliseRows: 8 },
+  ppo: {
+    batch: 8,
+    episodes: 24,
+    epochs: 2,
+    microTokens: 300,
+    responseLength: 8,
+    sampleEvery: 2,
+    sampleRows: 2,
+  },
+  evaluate: { posts: 6, bestOf: [2], bestOfPosts: 4, table: 2 },
+  checkpoints: { every: 2 },
+};
+
+async function toyDataset(): Promise<Dataset> {
+  const { posts, pairs } = await loadDemoData(diskFiles(), demo);
+  return {
+    posts: {
+      train: posts.train.slice(0, 40),
+      validation: posts.validation.slice(0, 6),
+      test: posts.test.slice(0, 6),
+    },
+    pairs: {
+      train: pairs.train.slice(0, 32),
+      valid1: pairs.valid1.slice(0, 4),
+      valid2: pairs.valid2.slice(0, 4),
+      cnndm: [],
+    },
+  };
+}
+
+/** A memory disk with a random base model on it. */
+async function toyDisk(gpu: Gpu): Promise<Files> {
+  const files = memoryFiles();
+  const shape = {
+    ...demoBaseConfig,
+    hiddenSize: 16,
+    headDim: 8,
+    queryHeads: 2,
+    keyValueHeads: 1,
+    layers: 2,
+    feedForward: 24,
+  };
+  const model = allocateQwen2(gpu, shape, "base");
+  initialiseQwen2(gpu, model, standardNormal(random(5)));
+  await files.makeDirectory("base");
+  await saveQwen2(gpu, files, "base", model);
+  model.parameters.drop();
+  for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+    await files.writeAtomic(joinPath("base", name), await diskFiles().read(joinPath(demo, name)));
+  }
+  return files;
+}
+
+interface Toy {
+  gpu: Gpu;
+  files: Files;
+  dataset: Dataset;
+  config: Config;
+  stages?: readonly StageName[];
+  stopping?: () => boolean;
+}
+
+async function runToy({ gpu, files, dataset, config, stages = stageNames, stopping = () => false }: Toy) {
+  const directory = await openRunDirectory(
+    files,
+    "run",
+    { pid: 1, host: "test", instance: "" },
+    () => Promise.resolve(true),
+  );
+  const run: Run = {
+    gpu,
+    files,
+    path: "run",
+    directory,
+    config,
+    baseFolder: "base",
+    dataset,
+    tokenizer: await loadTokenizer((path) => files.read(path), "base", 768),
+    gold: (post, summary) => goldScore({ ...post, facts: post.facts! }, summary),
+    progress: silent,
+    stopping,
+  };
+  try {
+    return await runStages(run, stages, {}, () => 0);
+  } finally {
+    await directory.release();
+  }
+}
+
+/** Digests of everything that a run must reproduce. */
+async function fingerprint(files: Files): Promise<Record<string, string>> {
+  const paths = ["sft", "reward", "ppo", "critic"].map((name) => `run/models/${name}/model.safetensors`);
+  const found: Record<string, string> = {};
+  for (
+    const path of [
+      ...paths,
+      "run/metrics.jsonl",
+      "run/samples.jsonl",
+      "run/episodes/ppo.jsonl",
+      "run/evaluation.json",
+    ]
+  ) {
+    found[path] = (await sha256OfFile(files, path)).sha256;
+  }
+  return found;
+}
+
+gpuTest("two runs with one seed are bit-equal, and a third with another seed is not", async (gpu) => {
+  const dataset = await toyDataset();
+  const prints = [];
+  for (const seed of [1, 1, 2]) {
+    const files = await toyDisk(gpu);
+    await runToy({ gpu, files, dataset, config: configure("demo", { ...toy, seed }) });
+    prints.push(await fingerprint(files));
+  }
+  assertEquals(prints[0], prints[1]);
+  assert(prints[0]["run/models/ppo/model.safetensors"] !== prints[2]["run/models/ppo/model.safetensors"]);
+});
+
+gpuTest(
+  "a run that is stopped after every single step and resumed is bit-equal to one that was not",
+  async (gpu) => {
+    const dataset = await toyDataset();
+    const config = configure("demo", { ...toy, seed: 3 });
+    const whole = await toyDisk(gpu);
+    await runToy({ gpu, files: whole, dataset, config });
+    const pieces = await toyDisk(gpu);
+    let stops = 0;
+    for (;;) {
+      try {
+        // Evaluation has no steps to go on from: it is let through.
+      await runToy({ gpu, files: pieces, dataset, config, stopping: () => stops < trainedSteps });
+        break;
+      } catch (error) {
+        if (!(error instanceof Stopped)) throw error;
+        stops++;
+      }
+    }
+    assertEquals(stops, trainedSteps);
+    assertEquals(await fingerprint(pieces), await fingerprint(whole));
+  },
+);
+
+gpuTest(
+  "a finished stage is skipped, and runs again when a field that it depends on changes",
+  async (gpu) => {
+    const dataset = await toyDataset();
+    const files = await toyDisk(gpu);
+    const stages: StageName[] = ["preprocess", "sft"];
+    const ran = async (overrides: Overrides) =>
+      (await runToy({ gpu, files, dataset, config: configure("demo", { ...toy, ...overrides }), stages }))
+        .map(({ ran }) => ran);
+    assertEquals(await ran({}), [true, true]);
+    assertEquals(await ran({}), [false, false]);
+    assertEquals(await ran({ sft: { ...toy.sft, learningRate: 1e-4 } }), [false, true]);
+  },
+);
+
+gpuTest("a stage without its predecessor says what is missing", async (gpu) => {
+  const files = await toyDisk(gpu);
+  const dataset = await toyDataset();
+  await assertRejects(
+    () => runToy({ gpu, files, dataset, config: configure("demo", toy), stages: ["ppo"] }),
+    Error,
+    "which stage preprocess makes",
+  );
+});
+
+Deno.test({
+  name:
+    "the whole pipeline, with first-update invariants, runs on a device with WebGPU's default limits and no features",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: () =>
+    withGpu({ limits: "default", features: "none" }, async (gpu) => {
+      const files = await toyDisk(gpu);
+      await runToy({ gpu, files, dataset: await toyDataset(), config: configure("demo", toy) });
+      const record = await readJson(files, "run/stages/ppo.json") as {
+        output: { invariants: { name: string; passed: boolean }[] };
+      };
+      assert(record.output.invariants.length >= 5);
+      assertEquals(record.output.invariants.filter(({ passed }) => !passed), []);
+    }),
+});
