@@ -1,16 +1,55 @@
 /** Causal grouped-query attention over packed sequences, without ever storing the scores (FlashAttention-2, arXiv 2307.08691). */
 import forwardSource from "./attention.wgsl" with { type: "text" };
 import keyValueGradSource from "./attention_key_value_grad.wgsl" with { type: "text" };
+import keyValueGradSoftwareSource from "./attention_key_value_grad_software.wgsl" with { type: "text" };
 import queryGradSource from "./attention_query_grad.wgsl" with { type: "text" };
+import queryGradSoftwareSource from "./attention_query_grad_software.wgsl" with { type: "text" };
+import forwardSoftwareSource from "./attention_software.wgsl" with { type: "text" };
 import type { Gpu } from "./gpu.ts";
-import { kernel } from "./kernel.ts";
+import { type Kernel, kernel } from "./kernel.ts";
 import type { Packing } from "./packing.ts";
 import { gradientTarget, record } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
-const forward = kernel("attention", forwardSource);
-const queryGrad = kernel("attention_query_grad", queryGradSource);
-const keyValueGrad = kernel("attention_key_value_grad", keyValueGradSource);
+/** The three sources of a variant. `software` is for devices whose arithmetic is a CPU's. */
+const sources = {
+  gpu: { forward: forwardSource, queryGrad: queryGradSource, keyValueGrad: keyValueGradSource },
+  software: {
+    forward: forwardSoftwareSource,
+    queryGrad: queryGradSoftwareSource,
+    keyValueGrad: keyValueGradSoftwareSource,
+  },
+};
+
+export type AttentionVariant = keyof typeof sources;
+
+/** The software kernels hold four rows a lane; with heads of 64, Mesa 22.3 did not compile them within a minute. */
+const softwareHeadDim = 32;
+
+const kernels = new Map<string, { forward: Kernel; queryGrad: Kernel; keyValueGrad: Kernel }>();
+
+/**
+ * The kernels of a variant. `software` gets `hd4` as a constant of the language, which sizes its arrays exactly; `gpu` takes it as a
+ * pipeline constant.
+ */
+function kernelsFor(variant: AttentionVariant, hd4: number) {
+  const key = variant === "gpu" ? variant : `${variant} ${hd4}`;
+  let found = kernels.get(key);
+  if (!found) {
+    const { forward, queryGrad, keyValueGrad } = sources[variant];
+    const preamble = variant === "gpu" ? "" : `const hd4 = ${hd4}u;\n`;
+    const suffix = variant === "gpu" ? "" : "_software";
+    kernels.set(
+      key,
+      found = {
+        forward: kernel(`attention${suffix}`, preamble + forward),
+        queryGrad: kernel(`attention_query_grad${suffix}`, preamble + queryGrad),
+        keyValueGrad: kernel(`attention_key_value_grad${suffix}`, preamble + keyValueGrad),
+      },
+    );
+  }
+  return found;
+}
 
 export interface AttentionShape {
   /** Hq */
@@ -42,16 +81,25 @@ export function attentionWithNormaliser(
   const { queryHeads: Hq, keyValueHeads: Hkv, headDim } = shape;
   const T = qkv.shape[0];
   if (packing.tokens !== T) throw new Error(`attention: a packing of ${packing.tokens} tokens for ${T} rows`);
-  const { queryTiles, keyTiles, host: { queryTileRows, keyTileRows } } = packing;
-  const scale = 1 / Math.sqrt(headDim), hd4 = headDim / 4;
+  const { queryTiles, keyTiles, queryTileRows, keyTileRows } = packing;
+  const variant = headDim > softwareHeadDim ? "gpu" : packing.variant;
+  const { forward, queryGrad, keyValueGrad } = kernelsFor(variant, headDim / 4);
+  const scale = 1 / Math.sqrt(headDim), hd4 = headDim / 4, sharers = Hq / Hkv;
+  const [queryHeadGroups, queryConstants, keyConstants] = variant === "gpu"
+    ? [Hq, { hd4, rows: queryTileRows }, { hd4, rows: keyTileRows }]
+    : [
+      Hkv,
+      { sharers, quads: queryTileRows / 4, invocations: sharers * queryTileRows / 4 },
+      { quads: keyTileRows / 4 },
+    ];
   const o = gpu.empty([T, Hq * headDim], "attention");
   const lse = gpu.empty([T, Hq], "attention.lse");
   gpu.run(
     forward,
     { qkv, tiles: queryTiles, o, lse },
     { Hq, Hkv, scale },
-    [queryTiles.shape[0], Hq],
-    { hd4, rows: queryTileRows },
+    [queryTiles.shape[0], queryHeadGroups],
+    queryConstants,
   );
   if (!gpu.tape || !qkv.requiresGrad) return { o, lse };
   record(gpu, "attention", [qkv], [o], ([dy]) => {
@@ -63,15 +111,15 @@ export function attentionWithNormaliser(
       queryGrad,
       { qkv, tiles: queryTiles, o, dy, lse, delta, dqkv },
       { Hq, Hkv, scale, accumulate },
-      [queryTiles.shape[0], Hq],
-      { hd4, rows: queryTileRows },
+      [queryTiles.shape[0], queryHeadGroups],
+      queryConstants,
     );
     gpu.run(
       keyValueGrad,
       { qkv, tiles: keyTiles, dy, lse, delta, dqkv },
       { Hq, Hkv, scale, accumulate },
       [keyTiles.shape[0], Hkv],
-      { hd4, rows: keyTileRows },
+      keyConstants,
     );
     gpu.release(delta);
   }, [lse]);

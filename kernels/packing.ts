@@ -19,12 +19,6 @@ export interface PackedBatch {
   positions: Uint32Array<ArrayBuffer>;
   /** u32 [T]: the sequence of each token. */
   sequences: Uint32Array<ArrayBuffer>;
-  /** u32 [tiles, 4]: first row of the sequence, end row of the sequence, first row of the tile, 0. Most work first. */
-  queryTiles: Uint32Array<ArrayBuffer>;
-  /** The same for tiles of keys. */
-  keyTiles: Uint32Array<ArrayBuffer>;
-  queryTileRows: number;
-  keyTileRows: number;
 }
 
 /** A packed batch on the device. The tensors belong to the scope it was uploaded in. */
@@ -38,28 +32,36 @@ export interface Packing {
   positions: Tensor;
   /** u32 [T] */
   sequences: Tensor;
-  /** u32 [tiles, 4] */
+  /** The kernels of attention that the tiles are cut for. */
+  variant: "gpu" | "software";
+  /** u32 [tiles, 4]: first row and end row of the sequence, first row of the tile, 0. Most work first. */
   queryTiles: Tensor;
-  /** u32 [tiles, 4] */
+  /** The same for tiles of keys. */
   keyTiles: Tensor;
+  queryTileRows: number;
+  keyTileRows: number;
 }
 
-/** Rows of a tile where nothing else is asked for: one workgroup of attention owns so many queries, or keys. */
-export const defaultTileRows = 32;
+/** How attention cuts a batch: one workgroup owns so many queries, or keys, of one sequence. */
+export interface Tiling {
+  variant: "gpu" | "software";
+  /** A multiple of 4. */
+  queryTileRows: number;
+  /** A multiple of 4. */
+  keyTileRows: number;
+}
+
+export const tilings: Record<Tiling["variant"], Tiling> = {
+  gpu: { variant: "gpu", queryTileRows: 32, keyTileRows: 32 },
+  software: { variant: "software", queryTileRows: 16, keyTileRows: 32 },
+};
 
 /**
  * Describes a batch of sequences laid end to end.
  * @param lengths tokens of each sequence; every one must be a positive integer
- * @param options rows of a tile of attention, for queries and for keys
  * @throws if there is no sequence or one is empty
  */
-export function packSequences(
-  lengths: readonly number[],
-  { queryTileRows = defaultTileRows, keyTileRows = defaultTileRows }: {
-    queryTileRows?: number;
-    keyTileRows?: number;
-  } = {},
-): PackedBatch {
+export function packSequences(lengths: readonly number[]): PackedBatch {
   if (lengths.length === 0) throw new Error("a packed batch needs at least one sequence");
   lengths.forEach((length, b) => {
     if (!Number.isInteger(length) || length < 1) {
@@ -74,51 +76,51 @@ export function packSequences(
     for (let i = 0; i < length; i++) positions[starts[b] + i] = i;
     sequences.fill(b, starts[b], starts[b + 1]);
   });
-  // A causal query tile meets the keys before its end; a key tile meets the queries from its start.
-  const queryTiles = tilesOf(
-    starts,
-    queryTileRows,
-    (first, end, row) => Math.min(end, row + queryTileRows) - first,
-  );
-  const keyTiles = tilesOf(starts, keyTileRows, (_, end, row) => end - row);
-  return {
-    lengths,
-    tokens,
-    starts,
-    positions,
-    sequences,
-    queryTiles,
-    keyTiles,
-    queryTileRows,
-    keyTileRows,
-  };
+  return { lengths, tokens, starts, positions, sequences };
 }
 
-/** Tiles of every sequence, the longest work first, so that no long one starts when all others are done. */
-function tilesOf(
-  starts: Uint32Array,
-  rows: number,
-  work: (first: number, end: number, row: number) => number,
-): Uint32Array<ArrayBuffer> {
+/**
+ * Tiles [tiles, 4] of every sequence of a batch, those with most work first, so that no long one starts when all others are done.
+ * A causal tile of queries meets the keys before its end; a tile of keys meets the queries from its start.
+ */
+export function tilesOf(starts: Uint32Array, rows: number, of: "queries" | "keys"): Uint32Array<ArrayBuffer> {
   const tiles: [number, number, number, number][] = [];
   for (let b = 0; b + 1 < starts.length; b++) {
     for (let row = starts[b]; row < starts[b + 1]; row += rows) {
       tiles.push([starts[b], starts[b + 1], row, 0]);
     }
   }
-  tiles.sort((a, b) => work(b[0], b[1], b[2]) - work(a[0], a[1], a[2]));
+  const work = ([first, end, row]: (typeof tiles)[number]) =>
+    of === "queries" ? Math.min(end, row + rows) - first : end - row;
+  tiles.sort((a, b) => work(b) - work(a));
   return Uint32Array.from(tiles.flat());
 }
 
-/** Sends a packed batch to the device, into tensors of the current scope. */
-export function uploadPacking(gpu: Gpu, batch: PackedBatch): Packing {
+/**
+ * The variant that a device gets unless told otherwise. The software kernels are for Deno's own WebGPU only: through Dawn, lavapipe
+ * (Mesa 26, empty shader cache) did not finish a test of them in 45 s even with heads of 16, for a reason not yet known; the others
+ * take seconds there with heads of 16 and 32.
+ */
+function defaultVariant({ facts }: Gpu): Tiling["variant"] {
+  return facts.software && facts.runtime === "native" ? "software" : "gpu";
+}
+
+/** Sends a packed batch to the device, into tensors of the current scope, cut for the attention that suits the device. */
+export function uploadPacking(
+  gpu: Gpu,
+  batch: PackedBatch,
+  tiling: Tiling = tilings[defaultVariant(gpu)],
+): Packing {
+  const queryTiles = tilesOf(batch.starts, tiling.queryTileRows, "queries");
+  const keyTiles = tilesOf(batch.starts, tiling.keyTileRows, "keys");
   return {
+    ...tiling,
     tokens: batch.tokens,
     host: batch,
     starts: gpu.from(batch.starts, [batch.starts.length], "packing.starts"),
     positions: gpu.from(batch.positions, [batch.tokens], "packing.positions"),
     sequences: gpu.from(batch.sequences, [batch.tokens], "packing.sequences"),
-    queryTiles: gpu.from(batch.queryTiles, [batch.queryTiles.length / 4, 4], "packing.queryTiles"),
-    keyTiles: gpu.from(batch.keyTiles, [batch.keyTiles.length / 4, 4], "packing.keyTiles"),
+    queryTiles: gpu.from(queryTiles, [queryTiles.length / 4, 4], "packing.queryTiles"),
+    keyTiles: gpu.from(keyTiles, [keyTiles.length / 4, 4], "packing.keyTiles"),
   };
 }

@@ -6,8 +6,8 @@ import {
   attentionWithNormaliser,
 } from "../../kernels/attention.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
-import { packSequences, uploadPacking } from "../../kernels/packing.ts";
-import { assertClose, assertGradient, gpuTest, normals, parameter } from "./testing.ts";
+import { packSequences, tilings, uploadPacking } from "../../kernels/packing.ts";
+import { assertClose, assertGradient, gpuTest, normals, parameter, testRuntime } from "./testing.ts";
 
 const batches = [[1], [2, 1, 3], [17, 64, 1], [65, 130, 3]];
 const shapes: AttentionShape[] = [
@@ -17,6 +17,15 @@ const shapes: AttentionShape[] = [
   { queryHeads: 8, keyValueHeads: 4, headDim: 8 },
   { queryHeads: 4, keyValueHeads: 2, headDim: 16 },
 ];
+
+/** The software kernels serve Deno's own WebGPU only; see uploadPacking. */
+const variants: ("gpu" | "software")[] = testRuntime === "native" ? ["gpu", "software"] : ["gpu"];
+
+Deno.test({
+  name: "the software kernels of attention are tested on Deno's own WebGPU, not here",
+  ignore: testRuntime !== "native",
+  fn: () => assertEquals(variants, ["gpu", "software"]),
+});
 
 function widthOf({ queryHeads, keyValueHeads, headDim }: AttentionShape): number {
   return (queryHeads + 2 * keyValueHeads) * headDim;
@@ -29,11 +38,12 @@ function run(
   dys: Float32Array<ArrayBuffer>,
   lengths: number[],
   shape: AttentionShape,
+  variant?: "gpu" | "software",
 ) {
   const T = lengths.reduce((a, b) => a + b);
   const qkv = parameter(gpu, data, [T, widthOf(shape)], "qkv");
   const o = gpu.scope(() => {
-    const packing = uploadPacking(gpu, packSequences(lengths));
+    const packing = uploadPacking(gpu, packSequences(lengths), variant && tilings[variant]);
     const dy = gpu.from(dys, [T, shape.queryHeads * shape.headDim], "dy");
     return gpu.keep(gpu.differentiate(() => attention(gpu, qkv, packing, shape), dy));
   });
@@ -44,32 +54,70 @@ function name({ queryHeads, keyValueHeads, headDim }: AttentionShape): string {
   return `${queryHeads}/${keyValueHeads} heads of ${headDim}`;
 }
 
-for (const shape of shapes) {
-  for (const lengths of batches) {
-    gpuTest(
-      `attention and its gradients agree with f64 for ${name(shape)}, lengths ${lengths}`,
-      async (gpu) => {
-        const T = lengths.reduce((a, b) => a + b), width = widthOf(shape);
-        const data = normals(T * width, 1), dys = normals(T * shape.queryHeads * shape.headDim, 2);
-        const expected = attentionReference(data, lengths, shape, dys);
-        const { o, lse } = gpu.scope(() => {
-          const { o, lse } = attentionWithNormaliser(
-            gpu,
-            gpu.from(data, [T, width], "qkv"),
-            uploadPacking(gpu, packSequences(lengths)),
-            shape,
-          );
-          return { o, lse };
-        });
-        const trained = run(gpu, data, dys, lengths, shape);
-        const [actual, normaliser, again, dqkv] = await gpu.read(o, lse, trained.o, trained.dqkv);
-        assertClose(actual, expected.o, 1e-5, "o");
-        assertClose(normaliser, expected.lse, 1e-5, "lse");
-        assertEquals(again, actual);
-        assertClose(dqkv, expected.dqkv, 3e-5, "dqkv");
-      },
-    );
-  }
+for (
+  const [variant, shape, lengths] of variants.flatMap((variant) =>
+    shapes.flatMap((shape) => batches.map((lengths) => [variant, shape, lengths] as const))
+  )
+) {
+  gpuTest(
+    `attention (${variant}) and its gradients agree with f64 for ${name(shape)}, lengths ${lengths}`,
+    async (gpu) => {
+      const T = lengths.reduce((a, b) => a + b), width = widthOf(shape);
+      const data = normals(T * width, 1), dys = normals(T * shape.queryHeads * shape.headDim, 2);
+      const expected = attentionReference(data, lengths, shape, dys);
+      const { o, lse } = gpu.scope(() => {
+        const { o, lse } = attentionWithNormaliser(
+          gpu,
+          gpu.from(data, [T, width], "qkv"),
+          uploadPacking(gpu, packSequences(lengths), tilings[variant]),
+          shape,
+        );
+        return { o, lse };
+      });
+      const trained = run(gpu, data, dys, lengths, shape, variant);
+      const [actual, normaliser, again, dqkv] = await gpu.read(o, lse, trained.o, trained.dqkv);
+      assertClose(actual, expected.o, 1e-5, "o");
+      assertClose(normaliser, expected.lse, 1e-5, "lse");
+      assertEquals(again, actual);
+      assertClose(dqkv, expected.dqkv, 3e-5, "dqkv");
+    },
+  );
+}
+
+interface Golden {
+  lengths: number[];
+  queryHeads: number;
+  keyValueHeads: number;
+  headDim: number;
+  qkv: number[];
+  dy: number[];
+  o: number[];
+  lse: number[];
+  dqkv: number[];
+}
+
+/** Written by tests/oracles/attention.py. */
+const goldens: Golden[] = JSON.parse(
+  Deno.readTextFileSync(new URL("../oracles/golden/attention.json", import.meta.url)),
+);
+
+for (const golden of goldens) {
+  gpuTest(
+    `attention and its gradient agree with PyTorch for ${name(golden)}, lengths ${golden.lengths}`,
+    async (gpu) => {
+      const expected = attentionReference(golden.qkv, golden.lengths, golden, golden.dy);
+      assertClose(expected.o, golden.o, 1e-6, "o in f64");
+      assertClose(expected.lse, golden.lse, 1e-6, "lse in f64");
+      assertClose(expected.dqkv, golden.dqkv, 1e-6, "dqkv in f64");
+      const qkv = Float32Array.from(golden.qkv), dy = Float32Array.from(golden.dy);
+      for (const variant of variants) {
+        const { o, dqkv } = run(gpu, qkv, dy, golden.lengths, golden, variant);
+        const [actual, gradient] = await gpu.read(o, dqkv);
+        assertClose(actual, golden.o, 1e-5, `o (${variant})`);
+        assertClose(gradient, golden.dqkv, 3e-5, `dqkv (${variant})`);
+      }
+    },
+  );
 }
 
 Deno.test("the f64 attention has the gradient that its slopes say", () => {

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "deno-std/assert/mod.js";
-import { packSequences } from "../../kernels/packing.ts";
+import { packSequences, tilesOf } from "../../kernels/packing.ts";
 
 Deno.test("packed sequences know their starts, positions and owners", () => {
   const { tokens, starts, positions, sequences } = packSequences([2, 1, 3]);
@@ -11,8 +11,9 @@ Deno.test("packed sequences know their starts, positions and owners", () => {
 
 Deno.test("tiles cover every row once, stay in their sequence, and come with most work first", () => {
   for (const lengths of [[1], [31, 32, 33], [100, 7, 64, 65]]) {
-    const batch = packSequences(lengths, { queryTileRows: 16, keyTileRows: 8 });
-    for (const [tiles, rows] of [[batch.queryTiles, 16], [batch.keyTiles, 8]] as const) {
+    const batch = packSequences(lengths);
+    for (const [of, rows] of [["queries", 16], ["keys", 8]] as const) {
+      const tiles = tilesOf(batch.starts, rows, of);
       const seen = new Uint8Array(batch.tokens);
       const work: number[] = [];
       for (let i = 0; i < tiles.length; i += 4) {
@@ -20,7 +21,7 @@ Deno.test("tiles cover every row once, stay in their sequence, and come with mos
         const b = batch.sequences[row];
         assertEquals([first, end], [batch.starts[b], batch.starts[b + 1]]);
         for (let t = row; t < Math.min(end, row + rows); t++) seen[t]++;
-        work.push(tiles === batch.queryTiles ? Math.min(end, row + rows) - first : end - row);
+        work.push(of === "queries" ? Math.min(end, row + rows) - first : end - row);
       }
       assertEquals(seen, new Uint8Array(batch.tokens).fill(1));
       assertEquals(work, work.toSorted((a, b) => b - a));
