@@ -1,0 +1,626 @@
+/**
+ * Evaluation: base model, SFT and PPO summarise held-out posts; the reward model, the data's gold rule and ROUGE measure what they
+ * wrote. Only one model is on the device at a time. What one model gave is kept in `evaluation/` until all is done, so that a stopped
+ * evaluation goes on with the next model.
+ */
+import { digestOfJson, joinPath, readJson, writeJson } from "../bytes.ts";
+import { queryAt, readTable, sequenceAt, type SummarisedPost, type TokenTable } from "../dataset.ts";
+import { markedPhrases } from "../demo/phrases.ts";
+import { generate } from "../generate.ts";
+import { loadQwen2, type Qwen2 } from "../qwen2.ts";
+import type {
+  Author,
+  AuthorFigures,
+  BestOfN,
+  Evaluation,
+  Match,
+  Mean,
+  RewardFigures,
+  SampleRow,
+  SampleSummary,
+} from "../report/data.ts";
+import { meanRouge, rouge } from "../rouge.ts";
+import { logMetrics, modelFolder, type Run, Stopped } from "../run.ts";
+import { type Probe, sequenceScores, tokenLogprobs } from "../scoring.ts";
+import { stageKeys } from "../training.ts";
+import { bestOfNKl } from "../winrate.ts";
+import { type Entry, type JudgeName, playMatches } from "./matches.ts";
+import { tablePath } from "./preprocess.ts";
+import { heldOutPairs, measureReward, referenceCount } from "./reward_figures.ts";
+import { cutAtEos, referenceLosses } from "./sft.ts";
+
+/** Posts for the KL, at most. */
+const mostKlPosts = 512;
+/** Sequences between two looks at the progress. */
+const chunk = 256;
+
+/** A summary as it is kept between models. */
+interface Written {
+  text: string;
+  /** Up to and with EOS. */
+  tokens: number[];
+  ended: boolean;
+}
+
+interface Losses {
+  lossWithQuery: number;
+  lossResponse: number;
+}
+
+/** What the policies gave. */
+interface BaseResult {
+  summaries: Written[];
+  losses: Losses;
+}
+interface PpoResult {
+  summaries: Written[];
+  /** Fresh samples at the rollout temperature and the log-probability of each as a whole, nats. */
+  rollouts: { tokens: number[]; logprob: number }[];
+}
+interface SftResult extends BaseResult {
+  /** Log-probabilities of PPO's rollouts. */
+  rolloutLogprobs: number[];
+  /** Post by post, the samples that best-of-n chooses from. */
+  samples: Written[][];
+}
+/** What the reward model gave: scores by author, of the samples, and how it fares itself. */
+interface RewardResult {
+  scores: Partial<Record<Author, number[]>>;
+  samples: number[][];
+  figures: RewardFigures;
+  notes: string[];
+}
+
+/** What the evaluation is about, and how far it has come. */
+interface Work {
+  posts: SummarisedPost[];
+  table: TokenTable;
+  queries: Uint32Array[];
+  /** Posts with KL, and with best-of-n; samples of each of the latter. */
+  klPosts: number;
+  bestPosts: number;
+  bestOf: number;
+  /** Counts sequences. @throws Stopped when the run is asked to stop */
+  tick(sequences: number): void;
+}
+
+/**
+ * Evaluates whatever models the run has and writes `evaluation.json`, and all summaries to `summaries.json`.
+ * @param inputs digest of what the evaluation depends on
+ * @throws Stopped when the run is asked to stop; RangeError where there are no posts, or a score is not finite
+ */
+export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
+  const { config, files } = run;
+  const fields = config.evaluate;
+  const split = run.dataset.posts[fields.split];
+  const posts = fields.posts === 0 ? split : split.slice(0, fields.posts);
+  if (posts.length === 0) {
+    throw new RangeError(`There are no ${fields.split} posts to summarise; choose another --evaluate.split.`);
+  }
+  const notes: string[] = [];
+  const present = await presentModels(run, notes);
+  const table = await readTable(files, tablePath(run, "posts", fields.split));
+  const bestPosts = present.sft && fields.bestOf.length > 0
+    ? Math.min(posts.length, fields.bestOfPosts || Infinity)
+    : 0;
+  const sizes = {
+    klPosts: present.ppo && present.sft ? Math.min(posts.length, mostKlPosts) : 0,
+    bestPosts,
+    bestOf: bestPosts > 0 ? Math.max(...fields.bestOf) : 0,
+  };
+  const steps = countSequences(run, posts.length, sizes, present);
+  const progress = run.progress.stage("evaluate", { steps, unit: "sequences" });
+  let done = 0;
+  const work: Work = {
+    posts,
+    table,
+    queries: posts.map((_, i) => queryAt(table, i)),
+    ...sizes,
+    tick(sequences) {
+      progress.step(done += sequences, {});
+      if (run.stopping()) throw new Stopped("evaluate", done);
+    },
+  };
+
+  // The order lets SFT, PPO's reference, read what PPO has written without the two being loaded together.
+  const key = await digestOfJson({ inputs, present });
+  const keep = <T>(name: string, measure: () => Promise<T>) => kept(run, key, name, measure);
+  const base = await keep("base", () => measureBase(run, work));
+  const ppo = present.ppo ? await keep("ppo", () => measurePpo(run, work)) : undefined;
+  const sft = present.sft ? await keep("sft", () => measureSft(run, work, ppo)) : undefined;
+  const written: Partial<Record<Author, Written[]>> = {
+    reference: posts.map((post, i) => ({
+      text: post.summary,
+      tokens: Array.from(sequenceAt(table, i).subarray(table.queryLengths[i])),
+      ended: true,
+    })),
+    base: base.summaries,
+    ...(sft && { sft: sft.summaries }),
+    ...(ppo && { ppo: ppo.summaries }),
+  };
+  const reward = present.reward
+    ? await keep("reward", () => measureWithReward(run, work, written, sft?.samples ?? []))
+    : undefined;
+
+  const entries = entriesOf(run, posts, written, reward?.scores ?? {});
+  const best = reward && sft ? chooseBest(run, posts, sft.samples, reward.samples) : [];
+  const judges = judgesOf(run, reward !== undefined, notes);
+  const matches = await playMatches(posts, [...entries, ...best.map(({ entry }) => entry)], judges, {
+    orders: fields.orders,
+    seed: config.seed,
+  });
+  const authors = entries.map((entry) => authorFigures(entry, posts, written[entry.author as Author]!));
+  const figuresOf = (author: Author) => authors.find((figures) => figures.author === author)!;
+  Object.assign(figuresOf("base"), base.losses);
+  if (sft) Object.assign(figuresOf("sft"), sft.losses);
+  if (ppo && sft) {
+    figuresOf("ppo").kl = meanOf(ppo.rollouts.map(({ logprob }, i) => logprob - sft.rolloutLogprobs[i]));
+  }
+  notes.push(...sizeNotes(work, authors), ...(reward?.notes ?? []));
+
+  const rows = posts.map((post, i) =>
+    sampleRow(run, post, i, [...entries, ...best.map(({ entry }) => entry)], written, best)
+  );
+  const evaluation: Evaluation = {
+    format: 1,
+    posts: posts.length,
+    split: fields.split,
+    temperature: fields.temperature,
+    authors,
+    matches,
+    bestOf: best.map(({ figures }) => figures),
+    reward: reward?.figures,
+    samples: rows.slice(0, fields.table),
+    notes,
+  };
+  await writeJson(files, joinPath(run.path, "summaries.json"), rows);
+  await writeJson(files, joinPath(run.path, "evaluation.json"), evaluation);
+  await logMetrics(run, "evaluate", 0, metricsOf(evaluation));
+  await files.remove(joinPath(run.path, "evaluation"));
+  progress.done(summaryOf(evaluation));
+  return evaluation;
+}
+
+// ---- what is there ----
+
+type Present = Record<"sft" | "ppo" | "reward", boolean>;
+
+async function presentModels(run: Run, notes: string[]): Promise<Present> {
+  const present = { sft: false, ppo: false, reward: false };
+  for (const name of ["sft", "reward", "ppo"] as const) {
+    present[name] = await run.files.exists(joinPath(modelFolder(run, name), "config.json"));
+    if (!present[name]) {
+      const note = `There is no models/${name}: the stage ${name} has not run, and its figures are left out.`;
+      notes.push(note);
+      run.progress.note(note);
+    }
+  }
+  return present;
+}
+
+/** All sequences that will be written or read, for the progress. */
+function countSequences(
+  run: Run,
+  posts: number,
+  { klPosts, bestPosts, bestOf }: Pick<Work, "klPosts" | "bestPosts" | "bestOf">,
+  present: Present,
+): number {
+  const policies = 1 + Number(present.sft) + Number(present.ppo);
+  const losses = 1 + Number(present.sft);
+  const samples = bestPosts * bestOf;
+  const read = present.reward
+    ? posts * (policies + 1) + samples + 2 * heldOutPairs(run).length + referenceCount(run)
+    : 0;
+  return posts * (policies + losses) + 3 * klPosts + samples + read;
+}
+
+/** The result of an earlier, stopped evaluation with this key, or that of `measure`, which is then kept. */
+async function kept<T>(run: Run, key: string, name: string, measure: () => Promise<T>): Promise<T> {
+  const folder = joinPath(run.path, "evaluation");
+  const path = joinPath(folder, `${name}.json`);
+  if (await run.files.exists(path)) {
+    const found = await readJson(run.files, path) as { key: string; result: T };
+    if (found.key === key) return found.result;
+  }
+  const result = await measure();
+  await run.files.makeDirectory(folder);
+  await run.files.writeAtomic(path, new TextEncoder().encode(JSON.stringify({ key, result })));
+  return result;
+}
+
+/** Loads a model for as long as `body` takes. */
+async function withModel<T>(run: Run, folder: string, name: string, body: (model: Qwen2) => Promise<T>) {
+  const model = await loadQwen2(run.gpu, run.files, folder, name);
+  try {
+    return await body(model);
+  } finally {
+    model.parameters.drop();
+    run.gpu.trim();
+  }
+}
+
+// ---- one model after the other ----
+
+function measureBase(run: Run, work: Work): Promise<BaseResult> {
+  return withModel(run, run.baseFolder, "base", async (model) => ({
+    summaries: await summarise(run, work, model),
+    losses: await losses(run, work, model),
+  }));
+}
+
+function measurePpo(run: Run, work: Work): Promise<PpoResult> {
+  return withModel(run, modelFolder(run, "ppo"), "ppo", async (model) => {
+    const summaries = await summarise(run, work, model);
+    const { temperature, topK, topP, responseLength } = run.config.ppo;
+    const queries = work.queries.slice(0, work.klPosts);
+    const rollouts = await write(run, work, model, queries, {
+      rule: { temperature, topK, topP },
+      responseLength,
+      stage: stageKeys.evaluate,
+      step: 1,
+    });
+    const logprobs = await responseLogprobs(run, work, model, rollouts);
+    return { summaries, rollouts: rollouts.map(({ tokens }, i) => ({ tokens, logprob: logprobs[i] })) };
+  });
+}
+
+function measureSft(run: Run, work: Work, ppo: PpoResult | undefined): Promise<SftResult> {
+  return withModel(run, modelFolder(run, "sft"), "sft", async (model) => {
+    const summaries = await summarise(run, work, model);
+    const { bestPosts, bestOf } = work;
+    const flat = await write(
+      run,
+      work,
+      model,
+      work.queries.slice(0, bestPosts).flatMap((query) => Array<Uint32Array>(bestOf).fill(query)),
+      {
+        rule: { temperature: run.config.evaluate.bestOfTemperature },
+        responseLength: run.config.preprocess.responseTokens,
+        stage: stageKeys.bestOf,
+        step: 0,
+        // A post's first samples are the same however many there are; 4096 is the most that the configuration takes.
+        samples: Array.from(
+          { length: bestPosts * bestOf },
+          (_, i) => Math.floor(i / bestOf) * 4096 + i % bestOf,
+        ),
+      },
+    );
+    return {
+      summaries,
+      losses: await losses(run, work, model),
+      rolloutLogprobs: await responseLogprobs(run, work, model, ppo?.rollouts.slice(0, work.klPosts) ?? []),
+      samples: Array.from({ length: bestPosts }, (_, i) => flat.slice(i * bestOf, (i + 1) * bestOf)),
+    };
+  });
+}
+
+function measureWithReward(
+  run: Run,
+  work: Work,
+  written: Partial<Record<Author, Written[]>>,
+  samples: Written[][],
+): Promise<RewardResult> {
+  return withModel(run, modelFolder(run, "reward"), "reward", async (model) => {
+    const score = async (sequences: readonly Uint32Array[]) => {
+      const found: number[] = [];
+      for (let i = 0; i < sequences.length; i += chunk) {
+        const some = sequences.slice(i, i + chunk);
+        found.push(...await sequenceScores(run.gpu, model, some, run.config.reward.microTokens));
+        work.tick(some.length);
+      }
+      const bad = found.find((value) => !Number.isFinite(value));
+      if (bad !== undefined) {
+        throw new RangeError(`models/reward scored a summary as ${bad}; train the reward model again.`);
+      }
+      return found;
+    };
+    const scores: RewardResult["scores"] = {};
+    for (const [author, summaries] of Object.entries(written) as [Author, Written[]][]) {
+      scores[author] = await score(summaries.map(({ tokens }, i) => joined(work.queries[i], tokens)));
+    }
+    const flat = await score(
+      samples.flatMap((some, i) => some.map(({ tokens }) => joined(work.queries[i], tokens))),
+    );
+    const { figures, notes } = await measureReward(run, score);
+    return {
+      scores,
+      samples: samples.map((some, i) => flat.slice(i * some.length, (i + 1) * some.length)),
+      figures,
+      notes,
+    };
+  });
+}
+
+/** Everybody's summaries of the evaluation posts, with the same random numbers. */
+function summarise(run: Run, work: Work, model: Qwen2): Promise<Written[]> {
+  const { temperature } = run.config.evaluate;
+  return write(run, work, model, work.queries, {
+    rule: temperature === 0 ? { greedy: true } : { temperature },
+    responseLength: run.config.preprocess.responseTokens,
+    stage: stageKeys.evaluate,
+    step: 0,
+  });
+}
+
+async function write(
+  run: Run,
+  work: Work,
+  model: Qwen2,
+  queries: readonly Uint32Array[],
+  { rule, samples = queries.map((_, i) => i), ...rest }: {
+    rule: { temperature?: number; greedy?: boolean; topK?: number; topP?: number };
+    responseLength: number;
+    stage: number;
+    step: number;
+    samples?: readonly number[];
+  },
+): Promise<Written[]> {
+  const { gpu, tokenizer, config } = run;
+  const batch = config.evaluate.decodeBatch;
+  const written: Written[] = [];
+  for (let i = 0; i < queries.length; i += batch) {
+    const rows = await generate(gpu, model, queries.slice(i, i + batch), {
+      ...rule,
+      ...rest,
+      batch,
+      samples: samples.slice(i, i + batch),
+      vocabulary: tokenizer.padId,
+      seed: config.seed,
+    });
+    for (const row of rows) {
+      const { tokens, text, ended } = cutAtEos(row, tokenizer);
+      written.push({ tokens: Array.from(tokens), text, ended });
+    }
+    work.tick(rows.length);
+  }
+  return written;
+}
+
+async function losses(run: Run, work: Work, model: Qwen2): Promise<Losses> {
+  const found = await referenceLosses(run, model, work.table, work.posts.length);
+  work.tick(work.posts.length);
+  return found;
+}
+
+/** log p of each response as a whole, given its post's query, at the rollout temperature. */
+async function responseLogprobs(
+  run: Run,
+  work: Work,
+  model: Qwen2,
+  responses: readonly { tokens: number[] }[],
+): Promise<number[]> {
+  const { temperature, microTokens } = run.config.ppo;
+  const probes = responses.map(({ tokens }, i): Probe => {
+    const query = work.queries[i];
+    return {
+      tokens: joined(query, tokens),
+      positions: Uint32Array.from(tokens, (_, t) => query.length - 1 + t),
+    };
+  });
+  const sums: number[] = [];
+  for (let i = 0; i < probes.length; i += chunk) {
+    const some = probes.slice(i, i + chunk);
+    const options = { temperature, vocabulary: run.tokenizer.padId, microTokens };
+    for (const { logprob } of await tokenLogprobs(run.gpu, model, some, options)) {
+      sums.push(logprob.reduce((sum, value) => sum + value, 0));
+    }
+    work.tick(some.length);
+  }
+  return sums;
+}
+
+function joined(query: Uint32Array, response: readonly number[]): Uint32Array {
+  const tokens = new Uint32Array(query.length + response.length);
+  tokens.set(query);
+  tokens.set(response, query.length);
+  return tokens;
+}
+
+// ---- figures ----
+
+function entriesOf(
+  run: Run,
+  posts: readonly SummarisedPost[],
+  written: Partial<Record<Author, Written[]>>,
+  rewards: RewardResult["scores"],
+): Entry[] {
+  const order: readonly Author[] = ["reference", "base", "sft", "ppo"];
+  return order.flatMap((author): Entry[] => {
+    const summaries = written[author];
+    if (!summaries) return [];
+    return [{
+      author,
+      texts: summaries.map(({ text }) => text),
+      lengths: summaries.map(({ tokens }) => tokens.length),
+      scores: {
+        ...(run.gold && { gold: summaries.map(({ text }, i) => run.gold!(posts[i], text)) }),
+        ...(rewards[author] && { reward: rewards[author] }),
+      },
+    }];
+  });
+}
+
+interface Best {
+  entry: Entry;
+  figures: BestOfN;
+  /** Whether the chosen sample of each post ended. */
+  ended: boolean[];
+}
+
+/** For each n the sample that the reward model likes best among a post's first n; the earliest of equals. */
+function chooseBest(
+  run: Run,
+  posts: readonly SummarisedPost[],
+  samples: readonly Written[][],
+  rewards: readonly number[][],
+): Best[] {
+  if (samples.length === 0) return [];
+  return [...new Set(run.config.evaluate.bestOf)].sort((a, b) => a - b).map((n) => {
+    const at = rewards.map((scores) =>
+      scores.slice(0, n).reduce((best, x, i) => x > scores[best] ? i : best, 0)
+    );
+    const chosen = samples.map((some, i) => some[at[i]]);
+    const scores: Entry["scores"] = {
+      reward: rewards.map((some, i) => some[at[i]]),
+      ...(run.gold && { gold: chosen.map(({ text }, i) => run.gold!(posts[i], text)) }),
+    };
+    const lengths = chosen.map(({ tokens }) => tokens.length);
+    return {
+      entry: { author: `best-of-${n}`, texts: chosen.map(({ text }) => text), lengths, scores },
+      figures: {
+        n,
+        kl: bestOfNKl(n),
+        ...(scores.gold && { gold: meanOf(scores.gold) }),
+        reward: meanOf(scores.reward!),
+        length: meanOf(lengths),
+      },
+      ended: chosen.map(({ ended }) => ended),
+    };
+  });
+}
+
+/** The judges that there are, the configured one first. */
+function judgesOf(run: Run, hasReward: boolean, notes: string[]): JudgeName[] {
+  const wanted = run.config.evaluate.judge;
+  const judges = ([wanted, wanted === "gold" ? "reward" : "gold"] as const).filter((judge) =>
+    judge === "gold" ? run.gold !== undefined : hasReward
+  );
+  if (judges.length === 0) notes.push("There is no judge: train the reward model for win rates.");
+  else if (judges[0] !== wanted) {
+    notes.push(
+      wanted === "gold"
+        ? "The data have no gold rule, so the reward model judges."
+        : "There is no reward model, so the gold rule judges.",
+    );
+  }
+  if (judges[0] === "reward") {
+    notes.push(
+      "The judge is the reward model that PPO was trained against: its win rates flatter PPO and best-of-n.",
+    );
+  }
+  return judges;
+}
+
+function authorFigures(
+  { author, lengths, scores }: Entry,
+  posts: readonly SummarisedPost[],
+  summaries: readonly Written[],
+): AuthorFigures {
+  const figures: AuthorFigures = {
+    author: author as Author,
+    ...(scores.gold && { gold: meanOf(scores.gold) }),
+    ...(scores.reward && { reward: meanOf(scores.reward) }),
+    length: meanOf(lengths),
+  };
+  if (author === "reference") return figures;
+  const { rouge1, rouge2, rougeL } = meanRouge(summaries.map(({ text }, i) => rouge(text, posts[i].summary)));
+  return {
+    ...figures,
+    eosRate: summaries.filter(({ ended }) => ended).length / summaries.length,
+    rouge1: rouge1.fmeasure,
+    rouge2: rouge2.fmeasure,
+    rougeL: rougeL.fmeasure,
+  };
+}
+
+/** The mean with its 95 % interval by the normal approximation; a single number has none. */
+export function meanOf(values: readonly number[]): Mean {
+  const count = values.length;
+  const mean = values.reduce((sum, x) => sum + x, 0) / count;
+  if (count < 2) return { mean, count };
+  const variance = values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (count - 1);
+  const half = 1.959963984540054 * Math.sqrt(variance / count);
+  return { mean, lower: mean - half, upper: mean + half, count };
+}
+
+function sizeNotes({ posts, klPosts, bestPosts }: Work, authors: readonly AuthorFigures[]): string[] {
+  const notes = authors.flatMap(({ author, eosRate = 1, reward }) => {
+    const open = Math.round((1 - eosRate) * posts.length);
+    if (open === 0) return [];
+    const scored = reward ? "; the reward model scored them at their last token" : "";
+    return [`${open} of ${posts.length} summaries by ${author} do not end in <|endoftext|>${scored}.`];
+  });
+  if (klPosts > 0 && klPosts < posts.length) {
+    notes.push(`PPO's KL is over the first ${klPosts} posts.`);
+  }
+  if (bestPosts > 0 && bestPosts < posts.length) {
+    notes.push(`Best-of-n is over the first ${bestPosts} posts, and so are its matches.`);
+  }
+  return notes;
+}
+
+function sampleRow(
+  run: Run,
+  post: SummarisedPost,
+  row: number,
+  entries: readonly Entry[],
+  written: Partial<Record<Author, Written[]>>,
+  best: readonly Best[],
+): SampleRow {
+  // Phrases are marked where they will be shown.
+  const facts = run.gold && row < run.config.evaluate.table ? post.facts : undefined;
+  const { id, subreddit, title, post: text } = post;
+  const summaries = entries.filter(({ texts }) => row < texts.length).map((entry): SampleSummary => ({
+    author: entry.author,
+    text: entry.texts[row],
+    gold: entry.scores.gold?.[row],
+    reward: entry.scores.reward?.[row],
+    length: entry.lengths[row],
+    ended: (written[entry.author as Author]?.[row] ?? { ended: undefined }).ended ??
+      best.find((one) => one.entry === entry)?.ended[row],
+    ...(facts && markedPhrases({ title, post: text, facts }, entry.texts[row])),
+  }));
+  return {
+    id,
+    subreddit,
+    title,
+    post: text,
+    ...(facts && { facts: [facts.who, facts.what, facts.result, facts.question] }),
+    summaries,
+  };
+}
+
+function metricsOf({ authors, matches, bestOf, reward }: Evaluation): Record<string, number> {
+  const figures: Record<string, number> = {};
+  const put = (name: string, value: number | Mean | undefined) => {
+    if (value !== undefined) figures[`eval/${name}`] = typeof value === "number" ? value : value.mean;
+  };
+  for (const { author, gold, reward, length, eosRate, kl, rougeL, lossWithQuery, lossResponse } of authors) {
+    put(`${author}/gold`, gold);
+    put(`${author}/reward`, reward);
+    put(`${author}/length`, length);
+    put(`${author}/eos_rate`, eosRate);
+    put(`${author}/kl`, kl);
+    put(`${author}/rougeL`, rougeL);
+    put(`${author}/loss_query_and_response`, lossWithQuery);
+    put(`${author}/loss_response`, lossResponse);
+  }
+  for (const { ours, theirs, judge, raw, lengthControlled } of matches) {
+    put(`${ours}_vs_${theirs}/${judge}/win_rate`, raw.rate);
+    put(`${ours}_vs_${theirs}/${judge}/win_rate_at_equal_length`, lengthControlled?.rate);
+  }
+  for (const { n, gold, reward } of bestOf) {
+    put(`best-of-${n}/gold`, gold);
+    put(`best-of-${n}/reward`, reward);
+  }
+  for (const { by, name, accuracy } of reward?.accuracy ?? []) {
+    if (by === "all" || by === "split") put(`reward/accuracy/${name.replaceAll(" ", "_")}`, accuracy.rate);
+  }
+  put("reward/reference_mean", reward?.referenceMean);
+  return figures;
+}
+
+function summaryOf({ posts, authors, matches }: Evaluation): string {
+  const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
+  const won = ({ ours, theirs, judge, raw }: Match) =>
+    `${ours} over ${theirs} ${percent(raw.rate)} (${percent(raw.lower)} to ${
+      percent(raw.upper)
+    }) by ${judge}`;
+  const ppo = authors.find(({ author }) => author === "ppo");
+  return [
+    `${posts} posts`,
+    ...matches.slice(0, 2).map(won),
+    ...(ppo?.kl ? [`KL ${ppo.kl.mean.toFixed(1)} nats`] : []),
+    ...(ppo?.eosRate === undefined ? [] : [`${percent(ppo.eosRate)} of PPO's end`]),
+  ].join("; ");
+}
