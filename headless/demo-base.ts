@@ -10,10 +10,14 @@ import { helpText, parseFlags } from "./flags.ts";
 
 const usage = {
   task: "demo-base",
-  about: "Pretrains the demo's base model on generated posts; its tokenizer must be there (deno task demo-data).",
+  about:
+    "Pretrains the demo's base model on generated posts; its tokenizer must be there (deno task demo-data).",
   own: {
     data: text("public/demo", { doc: "Folder of the tokenizer", placeholder: "FOLDER" }),
-    out: text("public/demo/base", { doc: "Folder for the model; what is there is replaced", placeholder: "FOLDER" }),
+    out: text("public/demo/base", {
+      doc: "Folder for the model; what is there is replaced",
+      placeholder: "FOLDER",
+    }),
     seed: integer(pretrainDefaults.seed, { doc: "Of the weights and the posts", min: 0 }),
     steps: integer(pretrainDefaults.steps, { doc: "Optimiser steps", unit: "steps", min: 1 }),
     batch: integer(pretrainDefaults.batch, { doc: "Posts a step", unit: "posts", min: 1 }),

@@ -16,6 +16,8 @@ export function failWith(error: unknown): never {
   }
   const plain = explained.some((kind) => error instanceof kind) ||
     (error instanceof Error && !/^(Type|Reference|Syntax)Error$/.test(error.name));
-  console.error(`error: ${plain ? (error as Error).message : error instanceof Error ? error.stack : String(error)}`);
+  console.error(
+    `error: ${plain ? (error as Error).message : error instanceof Error ? error.stack : String(error)}`,
+  );
   Deno.exit(1);
 }

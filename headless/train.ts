@@ -33,10 +33,13 @@ import { versions } from "./versions.ts";
 
 const usage = {
   task: "train",
-  about: "Runs the recipe: preprocess, supervised fine-tuning, reward model, PPO, evaluation; then writes report.html.",
+  about:
+    "Runs the recipe: preprocess, supervised fine-tuning, reward model, PPO, evaluation; then writes report.html.",
   own: {
     stages: words(stageNames, stageNames, { doc: "Only these stages; earlier ones must have been run" }),
-    resume: boolean(false, { doc: "Take the configuration from the run directory's run.json; other flags still count" }),
+    resume: boolean(false, {
+      doc: "Take the configuration from the run directory's run.json; other flags still count",
+    }),
   },
   fields: true,
   examples: [
@@ -63,7 +66,8 @@ async function main(): Promise<void> {
   const shape = await readQwen2Config(files, baseFolder);
   const tokenizer = await loadTokenizer((path) => files.read(path), baseFolder, shape.vocabulary);
   const gpu = await openGpu(config.gpu);
-  const adapter = `${gpu.facts.adapter} through ${gpu.facts.runtime === "dawn" ? "Dawn" : "Deno's own WebGPU"}` +
+  const adapter =
+    `${gpu.facts.adapter} through ${gpu.facts.runtime === "dawn" ? "Dawn" : "Deno's own WebGPU"}` +
     (gpu.facts.software ? " (software: shaders run on the CPU)" : "");
   console.log(`Adapter: ${adapter}. Run directory: ${config.out}`);
 
@@ -91,7 +95,9 @@ async function main(): Promise<void> {
     baseFolder,
     dataset,
     tokenizer,
-    gold: config.data === "demo" ? (post, summary) => goldScore({ ...post, facts: post.facts! }, summary) : undefined,
+    gold: config.data === "demo"
+      ? (post, summary) => goldScore({ ...post, facts: post.facts! }, summary)
+      : undefined,
     progress: terminalProgress(terminal),
     stopping: () => interrupts.count > 0,
   };
@@ -123,12 +129,13 @@ async function chooseConfig(
     const config = merge(readConfig(stored.config, path), flags);
     return { config: { ...config, out }, why: `Going on with ${out} as its run.json says.` };
   }
-  const preset: PresetName = flags.preset ?? (flags.overrides.model || flags.overrides.data ? "spark" : await findPreset(files));
+  const preset: PresetName = flags.preset ??
+    (flags.overrides.model || flags.overrides.data ? "spark" : await findPreset(files));
   const config = configure(preset, flags.overrides);
   const why = flags.preset
     ? `Preset ${preset}, as asked for.`
     : preset === "demo"
-    ? 'Preset demo, as no real model and data are in sight; for the published recipe, use --preset spark with --model FOLDER --data FOLDER.'
+    ? "Preset demo, as no real model and data are in sight; for the published recipe, use --preset spark with --model FOLDER --data FOLDER."
     : "Preset spark, the published recipe, as model and data are there; --preset demo for the embedded one.";
   const changed = differences(config, configure(preset, {})).map(({ path }) => path);
   return { config, why: changed.length > 0 ? `${why} Changed: ${changed.join(", ")}.` : why };
@@ -160,12 +167,16 @@ async function newestRun(files: Files): Promise<string> {
     const { startedAt } = await readJson(files, path) as unknown as RunRecord;
     started.push([startedAt, folder]);
   }
-  if (started.length === 0) throw new DamagedFileError("There is no run in runs/ to resume; name one with --out FOLDER.");
+  if (started.length === 0) {
+    throw new DamagedFileError("There is no run in runs/ to resume; name one with --out FOLDER.");
+  }
   return started.sort().at(-1)![1];
 }
 
 async function loadDataset(files: Files, config: Config): Promise<Dataset> {
-  return config.data === "demo" ? await loadDemoData(files, demoFolder) : await loadTldrFolder(files, config.data);
+  return config.data === "demo"
+    ? await loadDemoData(files, demoFolder)
+    : await loadTldrFolder(files, config.data);
 }
 
 /** SHA-256 of the base model's and the data's files: inputs of every stage. */
@@ -185,7 +196,9 @@ async function digests(files: Files, config: Config, baseFolder: string): Promis
 /** Everything the report shows, from the run directory. */
 async function reportData(files: Files, out: string, run: RunRecord, gpu: Gpu): Promise<ReportData> {
   const metrics: MetricRecord[] = [];
-  for await (const { value } of readJsonl(files, joinPath(out, "metrics.jsonl"))) metrics.push(value as MetricRecord);
+  for await (const { value } of readJsonl(files, joinPath(out, "metrics.jsonl"))) {
+    metrics.push(value as MetricRecord);
+  }
   const stages: StageFacts[] = [];
   for (const name of stageNames) {
     const path = joinPath(out, "stages", `${name}.json`);
@@ -199,7 +212,9 @@ async function reportData(files: Files, out: string, run: RunRecord, gpu: Gpu): 
     run,
     stages,
     metrics,
-    evaluation: await files.exists(evaluation) ? await readJson(files, evaluation) as unknown as Evaluation : undefined,
+    evaluation: await files.exists(evaluation)
+      ? await readJson(files, evaluation) as unknown as Evaluation
+      : undefined,
     madeAt: new Date().toISOString(),
   };
 }

@@ -123,7 +123,9 @@ function describe(adapter: GPUAdapter, granted: string[], runtime: DeviceFacts["
   const info = adapter.info as GPUAdapterInfo & { subgroupMatrixConfigs?: Iterable<MatrixConfig> };
   const configs = granted.includes(matrixFeature) ? [...info.subgroupMatrixConfigs ?? []] : [];
   // wgpu gives a number as the device and the name as the description; Dawn a slug, and name with driver version.
-  const words = [info.description, info.device, info.architecture].filter((text) => text && !/^(0x)?[0-9a-f]*$/.test(text));
+  const words = [info.description, info.device, info.architecture].filter((text) =>
+    text && !/^(0x)?[0-9a-f]*$/.test(text)
+  );
   return {
     runtime,
     adapter: words[0] ?? "unknown adapter",

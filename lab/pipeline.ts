@@ -6,7 +6,14 @@ import { digestOfJson, joinPath, readJson, writeJson } from "./bytes.ts";
 import { stageInputs } from "./config.ts";
 import type { StageFacts, StageName } from "./report/data.ts";
 import { modelFolder, type Run } from "./run.ts";
-import { type AppendCursors, appendCursors, newestCheckpoint, readStageRecord, rewindAppends, writeStageRecord } from "./run_directory.ts";
+import {
+  type AppendCursors,
+  appendCursors,
+  newestCheckpoint,
+  readStageRecord,
+  rewindAppends,
+  writeStageRecord,
+} from "./run_directory.ts";
 import { evaluate } from "./stages/evaluate.ts";
 import { ppo } from "./stages/ppo.ts";
 import { preprocess } from "./stages/preprocess.ts";
@@ -102,7 +109,9 @@ async function requirePredecessors(run: Run, stage: StageName): Promise<void> {
   for (const earlier of needs[stage]) {
     for (const path of leaves[earlier](run)) {
       if (!await run.files.exists(path)) {
-        throw new Error(`${stage} needs ${path}, which stage ${earlier} makes: run that first, or leave --stages out`);
+        throw new Error(
+          `${stage} needs ${path}, which stage ${earlier} makes: run that first, or leave --stages out`,
+        );
       }
     }
   }
@@ -114,7 +123,9 @@ async function requirePredecessors(run: Run, stage: StageName): Promise<void> {
  */
 async function begin(run: Run, stage: StageName, digest: string): Promise<void> {
   const path = joinPath(run.path, "stages", "started.json");
-  const started = await run.files.exists(path) ? await readJson(run.files, path) as unknown as Started : undefined;
+  const started = await run.files.exists(path)
+    ? await readJson(run.files, path) as unknown as Started
+    : undefined;
   const checkpoints = joinPath(run.path, "checkpoints", stage);
   if (started?.stage === stage && started.digest === digest) {
     const { checkpoint } = await newestCheckpoint(run.files, run.path, stage, "sizes");

@@ -72,8 +72,14 @@ export async function pretrain(gpu: Gpu, tokenizer: Tokenizer, options: Pretrain
     maxGradNorm: 1,
   };
   for (let step = 1; step <= steps; step++) {
-    const chosen = Array.from({ length: size }, (_, i) => sequences[((step - 1) * size + i) % sequences.length]);
-    const items = chosen.map((tokens) => ({ tokens, positions: Uint32Array.from({ length: tokens.length - 1 }, (_, p) => p) }));
+    const chosen = Array.from(
+      { length: size },
+      (_, i) => sequences[((step - 1) * size + i) % sequences.length],
+    );
+    const items = chosen.map((tokens) => ({
+      tokens,
+      positions: Uint32Array.from({ length: tokens.length - 1 }, (_, p) => p),
+    }));
     const counted = items.reduce((sum, { positions }) => sum + positions.length, 0);
     model.parameters.clearGradients();
     const losses = microBatches(chosen.map(({ length }) => length), options.microTokens).map(([from, to]) => {
@@ -82,14 +88,20 @@ export async function pretrain(gpu: Gpu, tokenizer: Tokenizer, options: Pretrain
         const batch = tokenBatch(gpu, model, some.map(({ tokens }) => tokens), true);
         const { rows, targets } = probedRows(some, batch.packing.host.starts);
         const following = gpu.from(targets, [targets.length], "targets");
-        const weights = gpu.from(new Float32Array(targets.length).fill(1 / counted), [targets.length], "weights");
+        const weights = gpu.from(
+          new Float32Array(targets.length).fill(1 / counted),
+          [targets.length],
+          "weights",
+        );
         return gpu.differentiate(() => {
           const hidden = gatherRows(gpu, hiddenStates(gpu, model, batch), rows);
           return crossEntropy(gpu, hidden, model.head, following, { weights }).loss;
         });
       });
     });
-    const norm = gpu.scope(() => optimiserStep(gpu, [model], optimiser, step, learningRate(optimiser, step, steps)));
+    const norm = gpu.scope(() =>
+      optimiserStep(gpu, [model], optimiser, step, learningRate(optimiser, step, steps))
+    );
     const values = await gpu.read(...losses);
     for (const tensor of [norm, ...losses]) gpu.release(tensor);
     options.onStep?.(step, values.reduce((sum, [loss]) => sum + loss, 0));

@@ -150,11 +150,12 @@ gpuTest(
     const whole = await toyDisk(gpu);
     await runToy({ gpu, files: whole, dataset, config });
     const pieces = await toyDisk(gpu);
+    const trainedSteps = (5 - 1) + (4 - 1) + (3 - 1);
     let stops = 0;
     for (;;) {
       try {
         // Evaluation has no steps to go on from: it is let through.
-      await runToy({ gpu, files: pieces, dataset, config, stopping: () => stops < trainedSteps });
+        await runToy({ gpu, files: pieces, dataset, config, stopping: () => stops < trainedSteps });
         break;
       } catch (error) {
         if (!(error instanceof Stopped)) throw error;
