@@ -93,12 +93,17 @@ export class Gpu {
   private path: string[] = [];
   private unflushed = 0;
   private fault: GpuError | null = null;
+  private destroyed = false;
+  /** The kernel that was encoded last. */
+  private latest: Kernel | null = null;
+  private readonly mostGroups: number;
 
   constructor(open: OpenDevice) {
     this.device = open.device;
     this.facts = open.facts;
     this.instance = open.instance;
     const limits = open.device.limits;
+    this.mostGroups = limits.maxComputeWorkgroupsPerDimension;
     this.memory = new Memory(open.device, {
       binding: limits.maxStorageBufferBindingSize,
       buffer: limits.maxBufferSize,
@@ -116,12 +121,10 @@ export class Gpu {
         : error.constructor.name === "GPUInternalError"
         ? "internal"
         : "validation";
-      this.fault ??= new GpuError(kind, this.where, error.message);
+      this.fault ??= new GpuError(kind, this.opIn(error.message), error.message);
     });
     open.device.lost.then((info) => {
-      if (info.reason !== "destroyed") {
-        this.fault = new GpuError("lost", this.where, info.message || "no reason given");
-      }
+      if (!this.destroyed) this.fault = new GpuError("lost", this.where, info.message || "no reason given");
     });
   }
 
@@ -277,6 +280,19 @@ export class Gpu {
     return this.path.join(".") || "the engine";
   }
 
+  /** A kernel, and where in the model it is being run. */
+  private opOf(kernel: Kernel): string {
+    return this.path.length > 0 ? `${kernel.name} (${this.path.join(".")})` : kernel.name;
+  }
+
+  /** The kernel that an error tells of: it comes after the fact, but with the label of what we made for that kernel. */
+  private opIn(message: string): string {
+    for (const [, label] of message.matchAll(/[`'"]([\w ]+)[`'"]/g)) {
+      for (const { name } of this.pipelines.keys()) if (name === label) return name;
+    }
+    return this.latest ? `what was encoded up to ${this.latest.name}` : this.where;
+  }
+
   // ---- commands ----
 
   /**
@@ -297,6 +313,11 @@ export class Gpu {
   ): void {
     if (this.fault) throw this.fault;
     if (groups[0] === 0 || groups[1] === 0 || groups[2] === 0) return;
+    if (!(Math.max(groups[0], groups[1] ?? 1, groups[2] ?? 1) <= this.mostGroups)) {
+      const why = `[${groups}] workgroups are more than ${this.mostGroups} in a dimension; fold the grid`;
+      throw new GpuError("validation", this.opOf(kernel), why);
+    }
+    this.latest = kernel;
     if (this.nextSlot === ringSlots) this.submit();
     const pipeline = this.pipeline(kernel, overrides);
     const group = this.bindGroup(kernel, pipeline, bindings);
@@ -366,12 +387,17 @@ export class Gpu {
   /** Waits until the device has done all that was submitted. @throws GpuError if anything went wrong on the way. */
   async finish(): Promise<void> {
     this.submit();
-    await this.device.queue.onSubmittedWorkDone();
+    try {
+      await this.device.queue.onSubmittedWorkDone();
+    } catch (error) {
+      throw await this.faultAfter(error);
+    }
     if (this.fault) throw this.fault;
   }
 
   /** Frees the device. Nothing may be used afterwards. */
   destroy(): void {
+    this.destroyed = true;
     this.device.destroy();
   }
 
@@ -400,19 +426,26 @@ export class Gpu {
     });
     this.submit();
     this.counters.reads++;
+    let results: ArrayBuffer[];
     try {
       await staging.mapAsync(GPUMapMode.READ, 0, Math.max(4, total));
+      if (this.fault) throw this.fault;
+      const mapped = staging.getMappedRange(0, Math.max(4, total));
+      results = tensors.map((tensor, i) => mapped.slice(offsets[i], offsets[i] + tensor.bytes));
+      staging.unmap();
     } catch (error) {
-      throw this.fault ?? new GpuError("internal", this.where, String(error));
+      throw await this.faultAfter(error);
     }
-    if (this.fault) throw this.fault;
-    const mapped = staging.getMappedRange(0, Math.max(4, total));
-    const results = tensors.map((tensor, i) => mapped.slice(offsets[i], offsets[i] + tensor.bytes));
-    staging.unmap();
     const idle = this.staging.get(size);
     if (idle) idle.push(staging);
     else this.staging.set(size, [staging]);
     return results;
+  }
+
+  /** What really happened when a wait failed: that is told elsewhere, and sometimes a little later. */
+  private async faultAfter(error: unknown): Promise<GpuError> {
+    if (!this.fault) await new Promise((resolve) => setTimeout(resolve, 50));
+    return this.fault ?? new GpuError("internal", this.where, String(error));
   }
 
   private openEncoder(): GPUCommandEncoder {
@@ -503,6 +536,7 @@ export class Gpu {
     }
     let group = this.bindGroups.get(key);
     if (!group) {
+      this.refuseSharing(kernel, bindings);
       const entries: GPUBindGroupEntry[] = kernel.bindings.map(({ name, binding, window }) => {
         const { buffer, offset, size } = bindings[name].allocation;
         return { binding, resource: window > 0 ? { buffer, size: window } : { buffer, offset, size } };
@@ -519,6 +553,24 @@ export class Gpu {
       this.counters.bindGroups++;
     }
     return group;
+  }
+
+  /** WebGPU forbids a dispatch to write a buffer that it also reads through another binding, but tells so late and without names. */
+  private refuseSharing(kernel: Kernel, bindings: Record<string, Tensor>): void {
+    for (const written of kernel.bindings) {
+      if (!written.writable) continue;
+      const target = bindings[written.name].allocation;
+      for (const other of kernel.bindings) {
+        const { buffer, offset, size } = bindings[other.name].allocation;
+        if (other === written || buffer !== target.buffer) continue;
+        const apart = offset >= target.offset + target.size || target.offset >= offset + size;
+        if (other.writable && apart) continue;
+        const why = `"${written.name}" is written and shares a buffer with "${other.name}" (${
+          bindings[other.name].name
+        })`;
+        throw new GpuError("validation", this.opOf(kernel), why);
+      }
+    }
   }
 
   /** Drops cached bind groups that name dead allocations. */
