@@ -23,12 +23,19 @@ export function rmsnorm(gpu: Gpu, x: Tensor, weight: Tensor, eps: number): Tenso
   const [T, D] = x.shape;
   const y = gpu.empty(x.shape, "rmsnorm");
   const scale = gpu.empty([T], "rmsnorm.scale");
-  gpu.run(forward, { x, weight, y, scale }, { T, D, eps }, rowGrid(T));
+  const lanes = { lanes: gpu.facts.software ? 8 : 64 };
+  gpu.run(forward, { x, weight, y, scale }, { T, D, eps }, rowGrid(T), lanes);
   record(gpu, "rmsnorm", [x, weight], [y], ([dy]) => {
     if (!dy) return;
     const dx = gradientTarget(gpu, x);
     if (dx) {
-      gpu.run(grad, { x, weight, scale, dy, dx: dx.into }, { T, D, accumulate: dx.accumulate }, rowGrid(T));
+      gpu.run(
+        grad,
+        { x, weight, scale, dy, dx: dx.into },
+        { T, D, accumulate: dx.accumulate },
+        rowGrid(T),
+        lanes,
+      );
     }
     const dw = gradientTarget(gpu, weight);
     if (dw) {

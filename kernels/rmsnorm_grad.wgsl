@@ -4,7 +4,8 @@
 // weight  f32 [D], read
 // scale   f32 [T], read: 1 / rms of the row, from the forward pass
 // dx      f32 [T, D], read and written; row t belongs to workgroup t
-// Any T, D. Workgroup 64; grid: one workgroup a row, folded into x and y. 16·T·D bytes, 8·T·D FLOPs.
+// Any T, D. Workgroup `lanes`, a power of two (8 on CPU adapters: one vector, so that barriers are
+// free); grid: one workgroup a row, folded into x and y. 16·T·D bytes, 8·T·D FLOPs.
 
 struct Params { T: u32, D: u32, accumulate: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -14,9 +15,10 @@ struct Params { T: u32, D: u32, accumulate: u32 }
 @group(0) @binding(4) var<storage, read> dy: array<f32>;
 @group(0) @binding(5) var<storage, read_write> dx: array<f32>;
 
-var<workgroup> partial: array<f32, 64>;
+override lanes: u32 = 64u;
+var<workgroup> partial: array<f32, lanes>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(lanes)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
@@ -26,18 +28,18 @@ fn main(
   if (t >= params.T) { return; }
   let row = t * params.D;
   var sum = 0.0;
-  for (var d = lane; d < params.D; d += 64u) {
+  for (var d = lane; d < params.D; d += lanes) {
     sum += weight[d] * dy[row + d] * x[row + d];
   }
   partial[lane] = sum;
   workgroupBarrier();
-  for (var half = 32u; half > 0u; half >>= 1u) {
+  for (var half = lanes / 2u; half > 0u; half >>= 1u) {
     if (lane < half) { partial[lane] += partial[lane + half]; }
     workgroupBarrier();
   }
   let rms = scale[t];
   let shrink = partial[0] / f32(params.D) * rms * rms;
-  for (var d = lane; d < params.D; d += 64u) {
+  for (var d = lane; d < params.D; d += lanes) {
     let gradient = rms * (weight[d] * dy[row + d] - x[row + d] * shrink);
     dx[row + d] = gradient + select(0.0, dx[row + d], params.accumulate == 1u);
   }

@@ -298,8 +298,8 @@ export async function fillQwen2(gpu: Gpu, model: Qwen2, weights: CheckpointWeigh
 }
 
 /**
- * Writes a model folder as transformers reads it. A reward model's normalisation offset is folded into `score.bias`, which
- * transformers' class lacks, and stated in config.json as `precis_score_offset`: its scores are ours plus the offset.
+ * Writes a model folder as transformers reads it. transformers' reward class knows neither our head's bias (written as `score.bias`, which
+ * it ignores) nor the normalisation offset (in config.json as `precis_score_offset`): its scores are ours − bias + offset.
  */
 export async function saveQwen2(
   gpu: Gpu,

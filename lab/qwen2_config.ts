@@ -86,10 +86,10 @@ export function parseQwen2Config(path: string, content: Uint8Array | string): Qw
     throw wrong("hidden_size", `a multiple of num_attention_heads, ${queryHeads}`);
   }
   const headDim = whole("head_dim", hiddenSize / queryHeads);
-  if (headDim % 2 !== 0) {
+  if (headDim % 8 !== 0 || headDim > 128) {
     throw wrong(
       given("head_dim") ? "head_dim" : "hidden_size",
-      "such that each head has an even number of dimensions, for RoPE",
+      "such that each head has a multiple of 8 dimensions, at most 128: what the attention kernels take",
     );
   }
 
