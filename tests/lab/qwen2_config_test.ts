@@ -177,7 +177,7 @@ const faults: [string, Record<string, unknown>, RegExp][] = [
     /num_key_value_heads is 2 but should be a divisor of num_attention_heads, 15/,
   ],
   ["a width that does not divide", { hidden_size: 898 }, /hidden_size is 898 but should be a multiple/],
-  ["odd heads", { hidden_size: 14 * 63 }, /hidden_size is 882 .* even number/],
+  ["odd heads", { hidden_size: 14 * 63 }, /hidden_size is 882 .* a multiple of 8 dimensions/],
   [
     "an id outside the vocabulary",
     { eos_token_id: 151936 },
