@@ -3,15 +3,30 @@
  * on the device, so a whole rollout can be submitted without the host looking at it.
  */
 import decodeSource from "./attention_decode.wgsl" with { type: "text" };
+import decodeSoftwareSource from "./attention_decode_software.wgsl" with { type: "text" };
 import storeSource from "./key_value_cache_store.wgsl" with { type: "text" };
 import { type AttentionShape, checkShape } from "./attention.ts";
 import { elementwise, type Gpu } from "./gpu.ts";
-import { kernel } from "./kernel.ts";
+import { type Kernel, kernel } from "./kernel.ts";
 import type { Packing } from "./packing.ts";
 import type { Tensor } from "./tensor.ts";
 
 const store = kernel("key_value_cache_store", storeSource);
 const decode = kernel("attention_decode", decodeSource);
+const decodeSoftware = new Map<number, Kernel>();
+
+/** The largest head whose query and output a lane of the software variant holds in registers. */
+const softwareHeadDim = 32;
+
+/** The software variant for heads of 4·hd4, a constant of the language that sizes its arrays exactly. */
+function softwareDecode(hd4: number): Kernel {
+  let found = decodeSoftware.get(hd4);
+  if (!found) {
+    found = kernel("attention_decode_software", `const hd4 = ${hd4}u;\n` + decodeSoftwareSource);
+    decodeSoftware.set(hd4, found);
+  }
+  return found;
+}
 
 /** The cache of one layer. */
 export interface KeyValueCache {
@@ -149,12 +164,13 @@ export function attentionDecode(
   const { queryHeads: Hq, keyValueHeads: Hkv, headDim } = shape;
   const B = qkv.shape[0];
   const o = gpu.empty([B, Hq * headDim], "attentionDecode");
-  gpu.run(
-    decode,
-    { qkv, keys: cache.keys, values: cache.values, lengths, o },
-    { Hq, Hkv, hd4: headDim / 4, capacity: cache.capacity, scale: 1 / Math.sqrt(headDim) },
-    [B, Hq],
-  );
+  const bindings = { qkv, keys: cache.keys, values: cache.values, lengths, o };
+  const scalars = { Hq, Hkv, capacity: cache.capacity, scale: 1 / Math.sqrt(headDim) };
+  if (gpu.facts.software && headDim <= softwareHeadDim) {
+    gpu.run(softwareDecode(headDim / 4), bindings, scalars, [B, Hkv], { sharers: Hq / Hkv });
+  } else {
+    gpu.run(decode, bindings, { ...scalars, hd4: headDim / 4 }, [B, Hq]);
+  }
   return o;
 }
 
