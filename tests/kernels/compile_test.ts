@@ -8,10 +8,11 @@ import { gae } from "../../kernels/gae.ts";
 import { gatherRows } from "../../kernels/gather_rows.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
 import { gradNorm } from "../../kernels/grad_norm.ts";
-import { declaredKernels, type Kernel } from "../../kernels/kernel.ts";
+import { declaredKernels, type Kernel, windowBytes } from "../../kernels/kernel.ts";
 import { klReward } from "../../kernels/kl_reward.ts";
 import { crossEntropy, logprobs } from "../../kernels/logprob.ts";
-import { matmul } from "../../kernels/matmul.ts";
+import { type Form, matmul } from "../../kernels/matmul.ts";
+import { variants as products } from "../../kernels/matmul_variants.ts";
 import { pairwiseLoss } from "../../kernels/pairwise_loss.ts";
 import { ppoPolicyLoss } from "../../kernels/ppo_policy_loss.ts";
 import { ppoValueLoss } from "../../kernels/ppo_value_loss.ts";
@@ -20,6 +21,7 @@ import { rolloutSums } from "../../kernels/rollout_statistics.ts";
 import { scalarHead } from "../../kernels/scalar_head.ts";
 import { swiglu } from "../../kernels/swiglu.ts";
 import type { Tensor } from "../../kernels/tensor.ts";
+import { transpose } from "../../kernels/transpose.ts";
 import { whiten } from "../../kernels/whiten.ts";
 import { generate } from "../../lab/generate.ts";
 import { allocateQwen2, hiddenStates, type Qwen2, tokenBatch } from "../../lab/qwen2.ts";
@@ -143,10 +145,47 @@ async function runLosses(gpu: Gpu): Promise<void> {
   await gpu.finish();
 }
 
+/** Every way to compute a product, at shapes of every class, whichever of them this device would choose. */
+async function runProducts(gpu: Gpu): Promise<void> {
+  const shapes = [1, 2, 4, 8, 13, 64, 200].flatMap((M) => [[M, 3, 5], [M, 64, 64], [M, 132, 96]]);
+  for (const [M, N, K] of [...shapes, [1024, 1024, 8]]) {
+    const [a, b, out] = ([["a", M * K], ["b", N * K], ["out", M * N]] as const).map(([name, size]) =>
+      gpu.hold([Math.max(size, windowBytes / 4)], name)
+    );
+    for (const form of ["NN", "NT", "TN"] satisfies Form[]) {
+      const strides = { aStride: form === "TN" ? M : K, bStride: form === "NT" ? K : N, outStride: N };
+      const job = {
+        form,
+        a,
+        b,
+        out,
+        accumulate: 0 as const,
+        alpha: 1,
+        M,
+        N,
+        K,
+        aOffset: 0,
+        bOffset: 0,
+        outOffset: 0,
+      };
+      for (const product of Object.values(products)) {
+        if (product.refuses(gpu, { ...job, ...strides }) === null) product.run(gpu, { ...job, ...strides });
+      }
+    }
+    if (K % 4 === 0) {
+      for (const windows of [false, true]) transpose(gpu, b, out, { rows: N, columns: K }, windows);
+    }
+    for (const tensor of [a, b, out]) gpu.release(tensor);
+  }
+  await gpu.finish();
+}
+
 /** All variants that training and sampling ask for on a device with these facts, compiled by Dawn's null backend on the way. */
 async function variantsOn(facts: Partial<Gpu["facts"]>, choices: Record<string, string>): Promise<Variant[]> {
   const gpu = await openNullDevice();
   Object.assign(gpu.facts, facts);
+  // The null adapter claims subgroups of 128; matrix units go with 32 (NVIDIA) or fewer.
+  if (facts.matrixUnits) Object.defineProperty(gpu.device, "adapterInfo", { value: { subgroupMaxSize: 32 } });
   for (const [what, variant] of Object.entries(choices)) gpu.choices.set(what, variant);
   const asked: Variant[] = [];
   const run = gpu.run.bind(gpu);
@@ -158,6 +197,7 @@ async function variantsOn(facts: Partial<Gpu["facts"]>, choices: Record<string, 
     await runModel(gpu, allocateQwen2(gpu, modelConfig(heads, i % 2 === 0 ? 20 : 9, i % 2 === 0), "model"));
   }
   await runLosses(gpu);
+  await runProducts(gpu);
   await gpu.finish();
   gpu.destroy();
   return asked;
@@ -165,12 +205,19 @@ async function variantsOn(facts: Partial<Gpu["facts"]>, choices: Record<string, 
 
 const keyOf = ({ kernel, overrides }: Variant) => `${kernel.name} ${JSON.stringify(overrides ?? {})}`;
 
+const units = (edge: number) => ({ component: "f16", result: "f32", m: edge, n: edge, k: edge });
+
 /** Which devices there are to launchers: everything that they branch on. */
 const worlds: [Partial<Gpu["facts"]>, Record<string, string>][] = [
+  [{ software: true, runtime: "native" }, {}], // attention has kernels for Deno's own WebGPU
   [{ software: true }, {}],
   [{ software: true }, { matmul: "window" }],
   [{ software: true }, { matmul: "windows" }],
   [{ software: false }, {}],
+  [{ software: false, f16: true, subgroups: true, matrixUnits: [units(8)] }, {}],
+  // With cubes of 16 the full tile needs more workgroup memory than the null adapter has; the half one has the same source.
+  [{ software: true, f16: true, subgroups: true, matrixUnits: [units(16)] }, {}],
+  [{ software: true, f16: true, subgroups: true, matrixUnits: [units(8)] }, {}],
 ];
 
 let collected: Promise<Map<string, Variant>> | null = null;
