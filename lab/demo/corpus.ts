@@ -69,6 +69,11 @@ export function posts(seed: number, count: number): DemoPost[] {
   return made;
 }
 
+/** The body of a post told a second time: the same facts in another order and wording, with other noise. */
+export function tellAgain({ subreddit, facts }: Pick<DemoPost, "subreddit" | "facts">, rng: Random): string {
+  return tell(voiceOf(subreddit), facts, drawNoise(facts, rng).map((sentence) => sentence.text), rng);
+}
+
 /** Four facts that fit one voice; `noise` is still empty. */
 export function drawFacts(voice: Voice, rng: Random): Facts {
   const relation = rng.pick(voice.relations);

@@ -10,8 +10,8 @@ import { probedRows } from "../scoring.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { learningRate, microBatches, optimiserStep, standardNormal } from "../training.ts";
 import { demoIds } from "./build.ts";
-import { posts } from "./corpus.ts";
-import { random } from "./random.ts";
+import { type DemoPost, posts, tellAgain } from "./corpus.ts";
+import { type Random, random } from "./random.ts";
 
 /** About 200 thousand parameters: what two CPU cores can train in minutes. Names and layout are Qwen2.5's. */
 export const demoBaseConfig: Qwen2Config = {
@@ -46,18 +46,23 @@ export interface PretrainOptions {
 }
 
 /** What shipped in `public/demo/` was made with these. */
-export const pretrainDefaults = { seed: 7, steps: 500, batch: 64, learningRate: 4e-3, microTokens: 4096 };
+export const pretrainDefaults = { seed: 7, steps: 1000, batch: 48, learningRate: 6e-3, microTokens: 8192 };
 
-/** A post as the base model reads it: the query's text up to the end of the post, then EOS. */
-export function pretrainingText(post: { subreddit: string; title: string; post: string }): string {
-  return `SUBREDDIT: r/${post.subreddit}\n\nTITLE: ${post.title}\n\nPOST: ${post.post}<|endoftext|>`;
+/**
+ * A post as the base model reads it: the query's text up to the end of the post, and in three of four an update that tells the story again
+ * (from which the model learns to copy facts, as real ones do from quotes and reposts), then EOS.
+ */
+export function pretrainingText(post: DemoPost, rng: Random): string {
+  const update = rng.chance(0.75) ? `\n\nUPDATE: ${tellAgain(post, rng)}` : "";
+  return `SUBREDDIT: r/${post.subreddit}\n\nTITLE: ${post.title}\n\nPOST: ${post.post}${update}<|endoftext|>`;
 }
 
 /** Trains the base model. The posts' seed differs from that of the data that ships. */
 export async function pretrain(gpu: Gpu, tokenizer: Tokenizer, options: PretrainOptions): Promise<Qwen2> {
   const { seed, steps, batch: size } = options;
   const texts = posts(1_000_000 + seed, Math.min(steps * size, 40_000));
-  const sequences = texts.map((post) => tokenizer.encode(pretrainingText(post)));
+  const rng = random(seed);
+  const sequences = texts.map((post) => tokenizer.encode(pretrainingText(post, rng)));
   const model = allocateQwen2(gpu, demoBaseConfig, "base");
   initialiseQwen2(gpu, model, standardNormal(random(seed)));
   model.parameters.train();
