@@ -69,7 +69,7 @@ function chosen(gpu: Gpu, job: Job): string {
 
 /** The variants that serve an adapter where nothing was measured, best first; the same on every run, so that results are too. */
 function usual(facts: DeviceFacts): string[] {
-  if (!facts.software) return ["any"];
+  if (!facts.software) return ["skinny", "simt", "any"];
   return slowStorage(facts) ? ["windows", "window", "software", "any"] : ["software", "any"];
 }
 

@@ -3,8 +3,11 @@
  * adapter and the shape. See matmul.ts for how one is chosen.
  */
 import anySource from "./matmul_any.wgsl" with { type: "text" };
+import matrixSource from "./matmul_matrix.wgsl" with { type: "text" };
 import nnSoftware from "./matmul_nn_software.wgsl" with { type: "text" };
+import skinnySource from "./matmul_nt_skinny.wgsl" with { type: "text" };
 import ntSoftware from "./matmul_nt_software.wgsl" with { type: "text" };
+import simtSource from "./matmul_simt.wgsl" with { type: "text" };
 import tnSoftware from "./matmul_tn_software.wgsl" with { type: "text" };
 import type { Gpu } from "./gpu.ts";
 import { type Kernel, kernel } from "./kernel.ts";
@@ -34,6 +37,9 @@ export interface Variant {
 
 export const variants: Record<string, Variant> = {
   any: { refuses: () => null, run: runAny },
+  simt: { refuses: refusesQuads, run: runSimt },
+  skinny: { refuses: refusesSkinny, run: runSkinny },
+  matrix: { refuses: refusesMatrix, run: runMatrix },
   software: { refuses: refusesQuads, run: (gpu, job) => turned(gpu, job, false, runSoftware) },
   window: {
     refuses: (gpu, job) => refusesWindows(gpu, job, "a"),
@@ -133,18 +139,18 @@ interface Part extends Omit<Layout, "aStride" | "bStride" | "outStride"> {
   first?: boolean;
 }
 
-function dispatchSoftware(
+function dispatch(
   gpu: Gpu,
   by: Kernel,
-  rows: number,
   job: Job,
   part: Part,
+  groups: readonly [number, number?, number?],
+  overrides?: Record<string, number>,
   windows?: Record<string, number>,
 ): void {
   const { a, b, out, bias, residual, alpha, aStride, bStride, outStride } = job;
   const { M, N, K, aOffset, bOffset, outOffset, accumulate, biasOffset = 0, first = true } = part;
   const nothing = gpu.constant(0);
-  const y = Math.ceil(M / rows), x = Math.ceil(N / (job.form === "NT" ? 8 : 32));
   gpu.run(
     by,
     { a, b, bias: bias ?? nothing, residual: residual ?? nothing, out },
@@ -164,10 +170,22 @@ function dispatchSoftware(
       hasResidual: residual && first ? 1 : 0,
       biasOffset,
     },
-    [x, y],
-    undefined,
+    groups,
+    overrides,
     windows,
   );
+}
+
+function dispatchSoftware(
+  gpu: Gpu,
+  by: Kernel,
+  rows: number,
+  job: Job,
+  part: Part,
+  windows?: Record<string, number>,
+): void {
+  const groups = [Math.ceil(part.N / (job.form === "NT" ? 8 : 32)), Math.ceil(part.M / rows)] as const;
+  dispatch(gpu, by, job, part, groups, undefined, windows);
 }
 
 // ---- windows: the same, with a (and b) read as uniform buffers of 64 KiB ----
@@ -225,4 +243,93 @@ function runWindows(gpu: Gpu, job: Job, windows: "a" | "ab"): void {
       }
     }
   }
+}
+
+// ---- simt: tiles in workgroup memory, for GPUs ----
+
+const simtKernels = [1, 2].map((quads) =>
+  kernel("matmul_simt", `const quads = ${quads}u;\n${unroll(simtSource, { quads })}`)
+);
+
+/** How an operand's rows lie: down or along the summed dimension. */
+function lie(form: Form): { aDown: number; bAcross: number } {
+  return { aDown: form === "TN" ? 1 : 0, bAcross: form === "NT" ? 0 : 1 };
+}
+
+/** Tiles by rows and columns, rows folded into z where WebGPU's 65,535 are too few. */
+function tiles(M: number, N: number, height: number, width: number): [number, number, number] {
+  const rows = Math.ceil(M / height), y = Math.min(rows, 32768);
+  return [Math.ceil(N / width), y, Math.ceil(rows / y)];
+}
+
+/** Tiles of 128 × 64 where there are enough of them to fill a GPU, else of 64 × 64. */
+function runSimt(gpu: Gpu, job: Job): void {
+  const quads = job.M >= 128 && Math.ceil(job.M / 128) * Math.ceil(job.N / 64) >= 128 ? 2 : 1;
+  dispatch(gpu, simtKernels[quads - 1], job, job, tiles(job.M, job.N, 64 * quads, 64), lie(job.form));
+}
+
+// ---- skinny: few rows, as in decoding ----
+
+const skinnyKernels = new Map(
+  [1, 2, 4, 8].map((rows) =>
+    [rows, kernel("matmul_nt_skinny", `const rows = ${rows}u;\n${unroll(skinnySource, { rows })}`)] as const
+  ),
+);
+
+function refusesSkinny(gpu: Gpu, job: Job): string | null {
+  if (job.form !== "NT" || job.M > 64) return "it is for NT with at most 64 rows";
+  return refusesQuads(gpu, job);
+}
+
+function runSkinny(gpu: Gpu, job: Job): void {
+  const rows = Math.min(8, 2 ** Math.ceil(Math.log2(job.M)));
+  const columns = Math.ceil(job.N / 8), x = Math.min(columns, 32768);
+  const groups = [x, Math.ceil(job.M / rows), Math.ceil(columns / x)] as const;
+  dispatch(gpu, skinnyKernels.get(rows)!, job, job, groups);
+}
+
+// ---- matrix: f16 operands on matrix units, f32 sums ----
+
+const matrixKernels = new Map<string, Kernel>();
+
+/** The edge of the matrix units' cubes that the kernel can use: 16 (NVIDIA) or 8 (Mesa's software Vulkan, Apple). */
+function matrixUnit(gpu: Gpu): number | null {
+  const cubes = gpu.facts.matrixUnits.filter(({ component, result, m, n, k }) =>
+    component === "f16" && result === "f32" && m === n && n === k
+  );
+  return [16, 8].find((unit) => cubes.some(({ m }) => m === unit)) ?? null;
+}
+
+/** Matrix kernels need workgroups of whole subgroups, of the adapter's largest size. */
+function subgroupLanes(gpu: Gpu): number {
+  return (gpu.device.adapterInfo as GPUAdapterInfo & { subgroupMaxSize?: number }).subgroupMaxSize ?? 32;
+}
+
+function refusesMatrix(gpu: Gpu, job: Job): string | null {
+  if (matrixUnit(gpu) === null) {
+    return `${gpu.facts.adapter} shows no matrix units for f16 with f32 sums in cubes of 8 or 16 (Dawn does, where the driver has them)`;
+  }
+  return refusesQuads(gpu, job);
+}
+
+function runMatrix(gpu: Gpu, job: Job): void {
+  const unit = matrixUnit(gpu)!, lanes = subgroupLanes(gpu), { aDown, bAcross } = lie(job.form);
+  // A CPU's "units" are loops: few of them in a kernel, or its compiler takes half a minute. Tiles of 128 need 24 KiB.
+  const side = gpu.facts.software ? 1 : gpu.device.limits.maxComputeWorkgroupStorageSize < 24576 ? 2 : 4;
+  const tile = 2 * side * unit;
+  const key = `${unit} ${side} ${lanes} ${job.form}`;
+  let by = matrixKernels.get(key);
+  if (!by) {
+    const constants =
+      `const unit = ${unit}u;\nconst side = ${side}u;\nconst lanes = ${lanes}u;\nconst aDown = ${
+        aDown === 1
+      };\n` +
+      `const bAcross = ${bAcross === 1};\n\nstruct Params`;
+    const source = unroll(matrixSource, { side }).replace("struct Params", constants)
+      .replaceAll("layoutA>", aDown ? "col_major>" : "row_major>")
+      .replaceAll("layoutB>", bAcross ? "row_major>" : "col_major>");
+    by = kernel("matmul_matrix", source);
+    matrixKernels.set(key, by);
+  }
+  dispatch(gpu, by, job, job, tiles(job.M, job.N, tile, tile));
 }

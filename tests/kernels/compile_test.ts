@@ -137,6 +137,7 @@ async function runLosses(gpu: Gpu): Promise<void> {
     through(() => pairwiseLoss(gpu, scalarHead(gpu, f32("pairs", 2, D), weight, bias), null).loss);
     through(() => mean(gpu, swiglu(gpu, f32("odd", 2, 2 * D))));
     through(() => sum(gpu, scale(gpu, matmul(gpu, hidden, f32("square", D, D), { bias: f32("b", D) }), 2)));
+    through(() => sum(gpu, matmul(gpu, f32("many", 256, 64), f32("wide", 256, 64))));
     const odd = () => gpu.persistent([D], "odd");
     const state = { weights: odd(), gradients: odd(), firstMoment: odd(), secondMoment: odd() };
     adamw(gpu, state, { learningRate: 1, beta1: 0.9, beta2: 0.9, eps: 1e-5, weightDecay: 0, step: 1 });
@@ -214,6 +215,9 @@ const worlds: [Partial<Gpu["facts"]>, Record<string, string>][] = [
   [{ software: true }, { matmul: "window" }],
   [{ software: true }, { matmul: "windows" }],
   [{ software: false }, {}],
+  [{ software: false, matrixUnits: [{ component: "f16", result: "f32", m: 16, n: 16, k: 16 }] }, {
+    matmul: "matrix",
+  }],
   [{ software: false, f16: true, subgroups: true, matrixUnits: [units(8)] }, {}],
   // With cubes of 16 the full tile needs more workgroup memory than the null adapter has; the half one has the same source.
   [{ software: true, f16: true, subgroups: true, matrixUnits: [units(16)] }, {}],

@@ -2,7 +2,7 @@ import { assertThrows } from "deno-std/assert/mod.js";
 import { type Form, gemm, matmul, matmulReference } from "../../kernels/matmul.ts";
 import { assertClose, gpuTest, normals, parameter } from "./testing.ts";
 
-const variants = ["any", "software", "window", "windows"];
+const variants = ["any", "software", "window", "windows", "simt"];
 const forms: Form[] = ["NN", "NT", "TN"];
 const shapes = [[1, 1, 1], [3, 5, 7], [1, 130, 33], [8, 64, 64], [65, 68, 36], [70, 33, 129], [256, 128, 96]];
 
@@ -140,3 +140,49 @@ gpuTest("a variant that cannot do a product is refused aloud", (gpu) => {
   );
   assertThrows(() => gemm(gpu, "NT", x, x, x, { ...product, variant: "fastest" }), Error, "no variant");
 });
+
+gpuTest("the variant skinny agrees with f64 for 1 to 64 rows", async (gpu) => {
+  for (const [M, N, K] of [[1, 5, 4], [2, 9, 36], [3, 130, 64], [8, 33, 132], [13, 24, 68], [64, 17, 40]]) {
+    const as = normals(M * K, 1), bs = normals(K * N, 2), before = normals(M * N, 3), biases = normals(N, 4);
+    const a = gpu.from(as, [M, K], "a"), b = gpu.from(bs, [N, K], "b"), out = gpu.from(before, [M, N], "out");
+    const bias = gpu.from(biases, [N], "bias");
+    gemm(gpu, "NT", a, b, out, { M, N, K, accumulate: 1, bias, residual: undefined, variant: "skinny" });
+    const [actual] = await gpu.read(out);
+    const expected = matmulReference("NT", as, bs, M, N, K).map((v, i) => v + before[i] + biases[i % N]);
+    assertClose(actual, expected, 1e-5 * Math.sqrt(K), `${M}×${N}×${K}`);
+  }
+});
+
+gpuTest(
+  "matrix units agree with f64 to f16's rounding of the operands, or are refused where there are none",
+  async (gpu) => {
+    const has = gpu.facts.matrixUnits.some(({ component, result }) =>
+      component === "f16" && result === "f32"
+    );
+    for (const form of forms) {
+      for (const [M, N, K] of [[4, 4, 4], [64, 64, 32], [68, 132, 72], [200, 76, 260]]) {
+        const as = normals(M * K, 1),
+          bs = normals(K * N, 2),
+          before = normals(M * N, 3),
+          biases = normals(N, 4);
+        const a = gpu.from(as, [M * K], "a"),
+          b = gpu.from(bs, [K * N], "b"),
+          out = gpu.from(before, [M, N], "out");
+        const bias = gpu.from(biases, [N], "bias");
+        const run = () =>
+          gemm(gpu, form, a, b, out, { M, N, K, alpha: 2, accumulate: 1, bias, variant: "matrix" });
+        if (!has) {
+          assertThrows(run, Error, "shows no matrix units");
+          continue;
+        }
+        run();
+        const [actual] = await gpu.read(out);
+        // The operands as f16 holds them: what is left is f32's rounding of the sums.
+        const rounded = (data: Float32Array<ArrayBuffer>) => Float64Array.from(new Float16Array(data));
+        const expected = matmulReference(form, rounded(as), rounded(bs), M, N, K);
+        const sums = expected.map((v, i) => 2 * v + before[i] + biases[i % N]);
+        assertClose(actual, sums, 1e-5 * Math.sqrt(K), `${form} ${M}×${N}×${K}`);
+      }
+    }
+  },
+);
