@@ -13,6 +13,14 @@ import { slowStorage } from "./window.ts";
  */
 export type Form = "NN" | "NT" | "TN";
 
+/** A product to be timed: see chooseMatmul. */
+export interface Shape {
+  form: Form;
+  M: number;
+  N: number;
+  K: number;
+}
+
 export interface Product {
   M: number;
   N: number;
@@ -59,16 +67,19 @@ export function gemm(gpu: Gpu, form: Form, a: Tensor, b: Tensor, out: Tensor, pr
 
 /**
  * The variant for a job: the one chosen for its shape class, or for all shapes (`gpu.choices`), if it can do it; else the first of the adapter's
- * usual ones that can. `any` can do everything.
+ * usual ones that can: odd shapes have kernels of their own. `any` can do everything.
+ * @throws if the choice asks for what the device lacks
  */
 function chosen(gpu: Gpu, job: Job): string {
   const wanted = gpu.choices.get(shapeClass(job.form, job.M, job.N, job.K)) ?? gpu.choices.get("matmul");
-  const order = wanted ? [wanted, ...usual(gpu.facts)] : usual(gpu.facts);
+  const lack = wanted && variants[wanted]?.lacks(gpu);
+  if (lack) throw new Error(`matmul: the variant "${wanted}" was chosen, but ${lack}`);
+  const order = wanted ? [wanted, ...matmulUsual(gpu.facts)] : matmulUsual(gpu.facts);
   return order.find((name) => variants[name].refuses(gpu, job) === null)!;
 }
 
 /** The variants that serve an adapter where nothing was measured, best first; the same on every run, so that results are too. */
-function usual(facts: DeviceFacts): string[] {
+export function matmulUsual(facts: DeviceFacts): string[] {
   if (!facts.software) return ["skinny", "simt", "any"];
   return slowStorage(facts) ? ["windows", "window", "software", "any"] : ["software", "any"];
 }

@@ -30,24 +30,38 @@ export interface Job extends Layout {
 }
 
 export interface Variant {
-  /** Why it cannot do this job on this adapter, or null. */
+  /** What the device lacks for it, or null. */
+  lacks(gpu: Gpu): string | null;
+  /** Why it cannot do this job, or null. */
   refuses(gpu: Gpu, job: Job): string | null;
   run(gpu: Gpu, job: Job): void;
 }
 
+const everywhere = () => null;
+
 export const variants: Record<string, Variant> = {
-  any: { refuses: () => null, run: runAny },
-  simt: { refuses: refusesQuads, run: runSimt },
-  skinny: { refuses: refusesSkinny, run: runSkinny },
-  matrix: { refuses: refusesMatrix, run: runMatrix },
-  software: { refuses: refusesQuads, run: (gpu, job) => turned(gpu, job, false, runSoftware) },
+  any: { lacks: everywhere, refuses: () => null, run: runAny },
+  simt: { lacks: everywhere, refuses: refusesQuads, run: runSimt },
+  skinny: { lacks: everywhere, refuses: refusesSkinny, run: runSkinny },
+  matrix: {
+    lacks: lacksMatrix,
+    refuses: (gpu, job) => lacksMatrix(gpu) ?? refusesQuads(gpu, job),
+    run: runMatrix,
+  },
+  software: {
+    lacks: everywhere,
+    refuses: refusesQuads,
+    run: (gpu, job) => turned(gpu, job, false, runSoftware),
+  },
   window: {
-    refuses: (gpu, job) => refusesWindows(gpu, job, "a"),
-    run: (gpu, job) => runWindows(gpu, job, "a"),
+    lacks: everywhere,
+    refuses: refusesWindows,
+    run: (gpu, job) => turned(gpu, job, true, (gpu, job) => runWindows(gpu, job, "a")),
   },
   windows: {
-    refuses: (gpu, job) => refusesWindows(gpu, job, "ab"),
-    run: (gpu, job) => runWindows(gpu, job, "ab"),
+    lacks: everywhere,
+    refuses: refusesWindows,
+    run: (gpu, job) => turned(gpu, job, true, (gpu, job) => runWindows(gpu, job, "ab")),
   },
 };
 
@@ -205,7 +219,7 @@ function extents(job: Job): { rows: number; m: number; n: number; k: number } {
   }
 }
 
-function refusesWindows(gpu: Gpu, job: Job, _windows: "a" | "ab"): string | null {
+function refusesWindows(gpu: Gpu, job: Job): string | null {
   const { m, n, k } = extents(
     job.form === "NT" && job.M >= 64 && job.N % 4 === 0
       ? { ...job, form: "NN", bOffset: 0, bStride: job.N }
@@ -305,11 +319,10 @@ function subgroupLanes(gpu: Gpu): number {
   return (gpu.device.adapterInfo as GPUAdapterInfo & { subgroupMaxSize?: number }).subgroupMaxSize ?? 32;
 }
 
-function refusesMatrix(gpu: Gpu, job: Job): string | null {
-  if (matrixUnit(gpu) === null) {
-    return `${gpu.facts.adapter} shows no matrix units for f16 with f32 sums in cubes of 8 or 16 (Dawn does, where the driver has them)`;
-  }
-  return refusesQuads(gpu, job);
+function lacksMatrix(gpu: Gpu): string | null {
+  return matrixUnit(gpu) === null
+    ? `${gpu.facts.adapter} shows no matrix units for f16 with f32 sums in cubes of 8 or 16 (Dawn does, where the driver has them)`
+    : null;
 }
 
 function runMatrix(gpu: Gpu, job: Job): void {
