@@ -12,11 +12,11 @@ import { safetensorsBytes } from "../../lab/safetensors.ts";
 const CONFIG: Qwen2Config = {
   head: "language",
   vocabulary: 37,
-  hiddenSize: 12,
+  hiddenSize: 24,
   layers: 2,
   queryHeads: 3,
   keyValueHeads: 1,
-  headDim: 4,
+  headDim: 8,
   feedForward: 20,
   tiedHead: true,
   attentionBias: true,
@@ -107,14 +107,14 @@ Deno.test("weights are asked for one at a time, and the file that makes a model 
 Deno.test("tensors that are missing, misshapen or unknown are named", async () => {
   const files = memoryFiles();
   const some = weights(CONFIG).filter(({ name }) => name !== "model.norm.weight");
-  some[0] = { ...some[0], shape: [12, 37] };
+  some[0] = { ...some[0], shape: [24, 37] };
   some.push({ name: "score.bias", shape: [1], read: () => Float32Array.of(1) });
   await writeCheckpoint(files, "m", {}, some);
   const opened = await openCheckpoint(files, "m");
   const error = assertThrows(() => requireTensors(opened, expectedTensors(CONFIG)), DamagedFileError);
   assertEquals(
     error.message,
-    'm: the weights do not match config.json: "model.embed_tokens.weight" has shape [12,37] instead of [37,12], ' +
+    'm: the weights do not match config.json: "model.embed_tokens.weight" has shape [24,37] instead of [37,24], ' +
       '"model.norm.weight" is missing, "score.bias" is not part of such a model.',
   );
   const rest = expectedTensors(CONFIG).filter(({ name }) => name !== "model.norm.weight").slice(1);
@@ -125,7 +125,7 @@ Deno.test("tensors that are missing, misshapen or unknown are named", async () =
     'm has no tensor "model.norm.weight"',
   );
   assertThrows(
-    () => requireTensors(opened, expectedTensors({ ...CONFIG, hiddenSize: 24, layers: 3 })),
+    () => requireTensors(opened, expectedTensors({ ...CONFIG, hiddenSize: 48, layers: 3 })),
     DamagedFileError,
     "more)",
   );
