@@ -1,0 +1,129 @@
+/**
+ * The libraries that `deno task bench` measures beside ours. They are fetched only when asked for, at pinned versions, by names that the
+ * module graph does not see: nothing else needs them.
+ */
+import type { Shape } from "../kernels/matmul.ts";
+
+export interface Peer {
+  name: "jax-js" | "tfjs";
+  /** Gets the operands of a product, as our forms have them stored, onto its device. */
+  product(shape: Shape, a: Float32Array<ArrayBuffer>, b: Float32Array<ArrayBuffer>): Promise<PeerProduct>;
+}
+
+export interface PeerProduct {
+  /** Computes it so many times over, and waits until all are done. */
+  run(calls: number): Promise<void>;
+  result(): Promise<ArrayLike<number>>;
+  drop(): void;
+}
+
+const specifiers = {
+  jax: "npm:@jax-js/jax@0.1.25",
+  tfjs: "npm:@tensorflow/tfjs-core@4.22.0",
+  tfjsWebGpu: "npm:@tensorflow/tfjs-backend-webgpu@4.22.0",
+};
+
+async function fetched<T>(specifier: string): Promise<T> {
+  try {
+    return await import(specifier) as T;
+  } catch (error) {
+    throw new Error(
+      `${specifier} could not be had (${
+        error instanceof Error ? error.message : error
+      }): go without with --no-peers`,
+    );
+  }
+}
+
+/** As much of jax-js as is used here. Arrays are handed over to what consumes them; `ref` keeps one for further use. */
+interface JaxArray {
+  ref: JaxArray;
+  transpose(): JaxArray;
+  reshape(shape: number[]): JaxArray;
+  data(): Promise<ArrayLike<number>>;
+  dispose(): void;
+}
+interface Jax {
+  init(): Promise<unknown>;
+  defaultDevice(device: string): unknown;
+  blockUntilReady(arrays: unknown): Promise<unknown>;
+  numpy: { array(data: Float32Array): JaxArray; matmul(a: JaxArray, b: JaxArray): JaxArray };
+}
+
+/** jax-js on Deno's own WebGPU. @throws if it cannot be fetched */
+export async function jaxPeer(): Promise<Peer> {
+  const jax = await fetched<Jax>(specifiers.jax);
+  await jax.init();
+  jax.defaultDevice("webgpu");
+  return {
+    name: "jax-js",
+    async product({ form, M, N, K }, a, b) {
+      const left = jax.numpy.array(a).reshape(form === "TN" ? [K, M] : [M, K]);
+      const right = jax.numpy.array(b).reshape(form === "NT" ? [N, K] : [K, N]);
+      await jax.blockUntilReady([left, right]);
+      const once = () =>
+        jax.numpy.matmul(
+          form === "TN" ? left.ref.transpose() : left.ref,
+          form === "NT" ? right.ref.transpose() : right.ref,
+        );
+      return {
+        // Results are kept until all are done: jax-js never computes what is dropped before.
+        async run(calls) {
+          const results = Array.from({ length: calls }, once);
+          await jax.blockUntilReady(results);
+          for (const result of results) result.dispose();
+        },
+        result: () => once().data(),
+        drop() {
+          left.dispose();
+          right.dispose();
+        },
+      };
+    },
+  };
+}
+
+interface TfTensor {
+  data(): Promise<Float32Array>;
+  dispose(): void;
+}
+interface Tfjs {
+  setBackend(name: string): Promise<boolean>;
+  ready(): Promise<void>;
+  tensor2d(data: Float32Array, shape: [number, number]): TfTensor;
+  matMul(a: TfTensor, b: TfTensor, turnA: boolean, turnB: boolean): TfTensor;
+  slice(x: TfTensor, begin: number[], size: number[]): TfTensor;
+}
+
+/** tfjs's WebGPU backend on Deno's own WebGPU. @throws if it cannot be fetched or finds no device */
+export async function tfjsPeer(): Promise<Peer> {
+  const tf = await fetched<Tfjs>(specifiers.tfjs);
+  await fetched(specifiers.tfjsWebGpu);
+  if (!await tf.setBackend("webgpu")) throw new Error("tfjs found no WebGPU: go without with --no-peers");
+  await tf.ready();
+  return {
+    name: "tfjs",
+    product({ form, M, N, K }, a, b) {
+      const left = tf.tensor2d(a, form === "TN" ? [K, M] : [M, K]);
+      const right = tf.tensor2d(b, form === "NT" ? [N, K] : [K, N]);
+      const once = () => tf.matMul(left, right, form === "TN", form === "NT");
+      return Promise.resolve({
+        async run(calls) {
+          const results = Array.from({ length: calls }, once);
+          const corner = tf.slice(results.at(-1)!, [0, 0], [1, 1]);
+          await corner.data(); // the queue is in order: when the last is done, all are
+          for (const result of [...results, corner]) result.dispose();
+        },
+        async result() {
+          const result = once(), data = await result.data();
+          result.dispose();
+          return data;
+        },
+        drop() {
+          left.dispose();
+          right.dispose();
+        },
+      });
+    },
+  };
+}
