@@ -38,15 +38,15 @@ export const labeller = {
 
 /** Pair types with their shares. `samples` are two independent summaries; the others change one in one way. */
 export const batches = {
-  samples: 34,
-  facts: 20,
-  swap: 16,
-  noise: 9,
-  repeat: 6,
-  truncate: 5,
-  elsewhere: 4,
+  samples: 38,
+  facts: 22,
+  noise: 11,
+  repeat: 9,
+  swap: 8,
+  truncate: 4,
   lead: 3,
   garble: 3,
+  elsewhere: 2,
 } as const;
 type Batch = keyof typeof batches;
 
@@ -146,10 +146,10 @@ function drawPair(batch: Batch, post: DemoPost, rng: Random): [Candidate, Candid
   }
 }
 
-/** A summary as a fine-tuned model would sample it: a reference, in one of three cases with a slip of copying. */
+/** A summary as a fine-tuned model would sample it: a reference, in one of ten cases with a slip of copying. */
 function sample(post: DemoPost, noise: string[], rng: Random): string {
   const said = drawSaid(post.facts, noise, rng);
-  const text = word(rng.chance(0.33) ? swapped(said, post, rng) : said, rng);
+  const text = word(rng.chance(0.1) ? swapped(said, post, rng) : said, rng);
   return rng.chance(0.04) ? truncated(text, rng) : text;
 }
 
