@@ -2,18 +2,11 @@
  * preprocess → sft → reward → ppo → evaluate. A stage whose inputs are what they were, and whose output is there, is skipped; one that was
  * interrupted goes on from its last checkpoint.
  */
-import { digestOfJson, joinPath, readJson, writeJson } from "./bytes.ts";
+import { digestOfJson, joinPath } from "./bytes.ts";
 import { stageInputs } from "./config.ts";
-import type { StageFacts, StageName } from "./report/data.ts";
-import { modelFolder, type Run } from "./run.ts";
-import {
-  type AppendCursors,
-  appendCursors,
-  newestCheckpoint,
-  readStageRecord,
-  rewindAppends,
-  writeStageRecord,
-} from "./run_directory.ts";
+import { type StageFacts, type StageName, stageNames } from "./report/data.ts";
+import { forgetRecords, modelFolder, type Run, Stopped } from "./run.ts";
+import { newestCheckpoint, readStageRecord, writeStageRecord } from "./run_directory.ts";
 import { evaluate } from "./stages/evaluate.ts";
 import { ppo } from "./stages/ppo.ts";
 import { preprocess } from "./stages/preprocess.ts";
@@ -64,7 +57,7 @@ export async function runStages(
   clock: () => number,
 ): Promise<StageFacts[]> {
   const facts: StageFacts[] = [];
-  for (const stage of stages) {
+  for (const [i, stage] of stages.entries()) {
     const inputs = { ...stageInputs(run.config, stage), ...inputDigests };
     const record = await readStageRecord(run.files, run.path, stage, inputs);
     const there = await Promise.all(leaves[stage](run).map((path) => run.files.exists(path)));
@@ -73,7 +66,7 @@ export async function runStages(
       run.progress.note(`${stage}: done before with the same inputs, skipped`);
       continue;
     }
-    await requirePredecessors(run, stage);
+    await requirePredecessors(run, stage, inputDigests);
     const digest = await digestOfJson(inputs);
     await begin(run, stage, digest);
     const { gpu } = run;
@@ -93,6 +86,7 @@ export async function runStages(
     const checkpoints = joinPath(run.path, "checkpoints", stage);
     if (await run.files.exists(checkpoints)) await run.files.remove(checkpoints);
     facts.push(fact);
+    if (run.stopping() && i + 1 < stages.length) throw new Stopped(run, stage);
   }
   return facts;
 }
@@ -105,42 +99,43 @@ const needs: Record<StageName, StageName[]> = {
   evaluate: ["preprocess", "sft"],
 };
 
-async function requirePredecessors(run: Run, stage: StageName): Promise<void> {
+async function requirePredecessors(
+  run: Run,
+  stage: StageName,
+  inputDigests: Record<string, string>,
+): Promise<void> {
   for (const earlier of needs[stage]) {
     for (const path of leaves[earlier](run)) {
       if (!await run.files.exists(path)) {
         throw new Error(
-          `${stage} needs ${path}, which stage ${earlier} makes: run that first, or leave --stages out`,
+          `${stage} needs ${path}, which stage ${earlier} makes; run that first, or leave --stages out.`,
         );
       }
+    }
+    const inputs = { ...stageInputs(run.config, earlier), ...inputDigests };
+    if (!await readStageRecord(run.files, run.path, earlier, inputs)) {
+      throw new Error(
+        `${stage} needs stage ${earlier}, whose result in ${run.path} is unfinished or has other settings; ` +
+          `run that again, or leave --stages out.`,
+      );
     }
   }
 }
 
 /**
- * Readies the run directory for a stage: where it goes on from a checkpoint, that decides; otherwise the append-only files go back to
- * where they were when the stage first began, and checkpoints of other inputs are removed.
+ * Readies the run directory for a stage. From here on it and all later ones count as not done, whatever instant the run ends at: their
+ * models would not belong together. Where there is a checkpoint of these inputs it stays; otherwise the stage starts anew, and what
+ * it has recorded before is forgotten.
  */
 async function begin(run: Run, stage: StageName, digest: string): Promise<void> {
-  const path = joinPath(run.path, "stages", "started.json");
-  const started = await run.files.exists(path)
-    ? await readJson(run.files, path) as unknown as Started
-    : undefined;
-  const checkpoints = joinPath(run.path, "checkpoints", stage);
-  if (started?.stage === stage && started.digest === digest) {
-    const { checkpoint } = await newestCheckpoint(run.files, run.path, stage, "sizes");
-    if (checkpoint?.notes.inputs !== digest) await rewindAppends(run.files, run.path, started.cursors);
-    return;
+  const { files, path } = run;
+  const [, ...later] = stageNames.slice(stageNames.indexOf(stage));
+  const { checkpoint } = await newestCheckpoint(files, path, stage, "sizes");
+  const goesOn = checkpoint?.notes.inputs === digest;
+  for (const name of [stage, ...later]) await files.remove(joinPath(path, "stages", `${name}.json`));
+  for (const name of goesOn ? later : [stage, ...later]) {
+    await files.remove(joinPath(path, "checkpoints", name));
   }
-  if (await run.files.exists(checkpoints)) await run.files.remove(checkpoints);
-  const cursors = await appendCursors(run.files, run.path);
-  await run.files.makeDirectory(joinPath(run.path, "stages"));
-  await writeJson(run.files, path, { stage, digest, cursors });
-}
-
-/** `stages/started.json`: the stage in progress. */
-interface Started {
-  stage: StageName;
-  digest: string;
-  cursors: AppendCursors;
+  // A checkpoint knows how long the files were when it was written, and its stage goes back to that.
+  if (!goesOn) await forgetRecords(run, [stage, ...later]);
 }

@@ -31,10 +31,12 @@ export interface Run {
   stopping: () => boolean;
 }
 
-/** The run was asked to stop; a checkpoint has been written. */
+/** The run was asked to stop; what was done so far has been saved. The message says how to go on. */
 export class Stopped extends Error {
-  constructor(readonly stage: StageName, readonly step: number) {
-    super(`stopped in ${stage} after step ${step}; continue with --resume`);
+  /** @param place "sft, step 3" */
+  constructor(run: Pick<Run, "path">, place: string) {
+    const out = /^[\w./-]+$/.test(run.path) ? run.path : `'${run.path}'`;
+    super(`Stopped after ${place}; to go on: deno task train --resume --out ${out}`);
   }
 }
 
@@ -55,6 +57,21 @@ export async function logMetrics(
     record[name] = typeof value === "number" && !Number.isFinite(value) ? null : value;
   }
   await run.directory.appendMetrics(record);
+}
+
+/**
+ * Takes what these stages recorded out of the append-only files, so that a stage that runs anew is not told twice. Lines of others stay
+ * byte for byte.
+ */
+export async function forgetRecords({ files, path }: Run, stages: readonly StageName[]): Promise<void> {
+  for (const name of ["metrics.jsonl", "samples.jsonl"]) {
+    const file = joinPath(path, name);
+    if (!await files.exists(file)) continue;
+    const lines = new TextDecoder().decode(await files.read(file)).split("\n");
+    const kept = lines.filter((line) => !stages.some((stage) => line.startsWith(`{"stage":"${stage}",`)));
+    if (kept.length < lines.length) await files.writeAtomic(file, new TextEncoder().encode(kept.join("\n")));
+  }
+  for (const stage of stages) await files.remove(joinPath(path, "episodes", `${stage}.jsonl`));
 }
 
 // ---- checkpoints of a stage in progress ----
@@ -99,7 +116,10 @@ export async function loadProgress(
 ): Promise<{ step: number; notes: Record<string, unknown> } | undefined> {
   const { checkpoint, damaged } = await newestCheckpoint(run.files, run.path, stage, "digests");
   for (const sentence of damaged) run.progress.note(sentence);
-  if (!checkpoint || checkpoint.notes.inputs !== inputs) return undefined;
+  if (!checkpoint || checkpoint.notes.inputs !== inputs) {
+    await forgetRecords(run, [stage]);
+    return undefined;
+  }
   for (const [name, model] of Object.entries(models)) {
     const inside = joinPath(checkpoint.folder, name);
     await fillQwen2(run.gpu, model, await openCheckpoint(run.files, inside));

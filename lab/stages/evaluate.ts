@@ -110,6 +110,7 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
   };
   const steps = countSequences(run, posts.length, sizes, present);
   const progress = run.progress.stage("evaluate", { steps, unit: "sequences" });
+  progress.step(0);
   let done = 0;
   const work: Work = {
     posts,
@@ -118,7 +119,7 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
     ...sizes,
     tick(sequences) {
       progress.step(done += sequences, {});
-      if (run.stopping()) throw new Stopped("evaluate", done);
+      if (run.stopping()) throw new Stopped(run, `${done} of ${steps} sequences of evaluate`);
     },
   };
 

@@ -160,7 +160,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
     const due = config.checkpoints.every > 0 && update % config.checkpoints.every === 0;
     if (!last && (due || run.stopping())) {
       await saveProgress(run, "ppo", update, trained, { inputs, beta, tokens, invariants, history });
-      if (run.stopping()) throw new Stopped("ppo", update);
+      if (run.stopping()) throw new Stopped(run, `ppo, update ${update}`);
     }
   }
   await saveFinished(run, "ppo", networks.policy);

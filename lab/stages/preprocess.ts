@@ -21,7 +21,7 @@ import {
   tldrQuery,
   tokenizeSequence,
 } from "../query.ts";
-import { logMetrics, type Run } from "../run.ts";
+import { logMetrics, type Run, Stopped } from "../run.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 
 export const postSplits: readonly PostSplit[] = ["train", "validation", "test"];
@@ -50,7 +50,13 @@ interface Row {
   cut: number;
 }
 
-/** Tokenises every split, writes the tables, and returns their figures by `kind-split`. */
+/** Rows between two looks at the progress. */
+const chunk = 250;
+
+/**
+ * Tokenises every split, writes the tables, and returns their figures by `kind-split`.
+ * @throws Stopped when the run is asked to stop; QueryError naming a row that cannot be used
+ */
 export async function preprocess(run: Run): Promise<Record<string, TableFigures>> {
   const { dataset, tokenizer, config } = run;
   const total = postSplits.reduce((sum, split) => sum + dataset.posts[split].length, 0) +
@@ -58,24 +64,37 @@ export async function preprocess(run: Run): Promise<Record<string, TableFigures>
   const progress = run.progress.stage("preprocess", { steps: total, unit: "rows" });
   await run.files.makeDirectory(joinPath(run.path, "data"));
   const figures: Record<string, TableFigures> = {};
+  progress.step(0);
   let done = 0;
-  const finish = async (kind: "posts" | "pairs", split: string, rows: Row[], count: number) => {
+  const tokenise = async <T>(
+    kind: "posts" | "pairs",
+    split: string,
+    items: readonly T[],
+    rowsOf: (item: T) => Row[],
+  ) => {
+    const rows: Row[] = [];
+    for (const item of items) {
+      rows.push(...rowsOf(item));
+      if (++done % chunk !== 0) continue;
+      progress.step(done);
+      // Tokenising never waits for anything: without a pause no Ctrl-C and no redrawing would get through.
+      await new Promise((resume) => setTimeout(resume));
+      if (run.stopping()) throw new Stopped(run, `${done} of ${total} rows of preprocess`);
+    }
     await writeTable(run.files, tablePath(run, kind, split), tableOf(rows));
     figures[`${kind}-${split}`] = figuresOf(rows);
-    progress.step(done += count, {});
   };
   const limits = config.preprocess;
   for (const split of postSplits) {
-    const rows = dataset.posts[split].map((post) => postRow(tokenizer, post, limits));
-    await finish("posts", split, rows, rows.length);
+    await tokenise("posts", split, dataset.posts[split], (post) => [postRow(tokenizer, post, limits)]);
   }
   for (const split of pairSplits) {
-    const rows = dataset.pairs[split].flatMap((pair) => pairRows(tokenizer, pair, limits));
-    await finish("pairs", split, rows, rows.length / 2);
+    await tokenise("pairs", split, dataset.pairs[split], (pair) => pairRows(tokenizer, pair, limits));
   }
+  progress.step(done);
   await logMetrics(run, "preprocess", 0, flatten(figures));
   const { longestQuery, longestResponse } = figures["posts-train"];
-  progress.done(`${total} rows; queries to ${longestQuery} tokens, references to ${longestResponse}`);
+  progress.done(`queries to ${longestQuery} tokens, references to ${longestResponse}`);
   return figures;
 }
 

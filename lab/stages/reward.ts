@@ -77,7 +77,7 @@ export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
     const due = config.checkpoints.every > 0 && step % config.checkpoints.every === 0;
     if (!last && (due || run.stopping())) {
       await saveProgress(run, "reward", step, { reward: model }, { inputs, tokens });
-      if (run.stopping()) throw new Stopped("reward", step);
+      if (run.stopping()) throw new Stopped(run, `reward, step ${step}`);
     }
   }
   model.score!.offset = fields.normalise ? await referenceMean(run, model) : 0;

@@ -79,7 +79,7 @@ export async function sft(run: Run, inputs: string): Promise<SftOutcome> {
     const due = config.checkpoints.every > 0 && step % config.checkpoints.every === 0;
     if (!last && (due || run.stopping())) {
       await saveProgress(run, "sft", step, { policy: model }, { inputs, before, tokens });
-      if (run.stopping()) throw new Stopped("sft", step);
+      if (run.stopping()) throw new Stopped(run, `sft, step ${step}`);
     }
   }
   const after = await languageFigures(run, model, steps);

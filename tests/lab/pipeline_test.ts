@@ -150,19 +150,20 @@ gpuTest(
     const whole = await toyDisk(gpu);
     await runToy({ gpu, files: whole, dataset, config });
     const pieces = await toyDisk(gpu);
-    const trainedSteps = (5 - 1) + (4 - 1) + (3 - 1);
+    const insideStages = (5 - 1) + (4 - 1) + (3 - 1), betweenStages = 4;
+    const mostStops = insideStages + betweenStages;
     let stops = 0;
     for (;;) {
       try {
         // Evaluation has no steps to go on from: it is let through.
-        await runToy({ gpu, files: pieces, dataset, config, stopping: () => stops < trainedSteps });
+        await runToy({ gpu, files: pieces, dataset, config, stopping: () => stops < mostStops });
         break;
       } catch (error) {
         if (!(error instanceof Stopped)) throw error;
         stops++;
       }
     }
-    assertEquals(stops, trainedSteps);
+    assertEquals(stops, mostStops);
     assertEquals(await fingerprint(pieces), await fingerprint(whole));
   },
 );
@@ -178,7 +179,31 @@ gpuTest(
         .map(({ ran }) => ran);
     assertEquals(await ran({}), [true, true]);
     assertEquals(await ran({}), [false, false]);
-    assertEquals(await ran({ sft: { ...toy.sft, learningRate: 1e-4 } }), [false, true]);
+    const sftRecords = async () => {
+      const text = new TextDecoder().decode(await files.read("run/metrics.jsonl"));
+      return text.split("\n").filter((line) => line.includes('"stage":"sft"')).length;
+    };
+    const recorded = await sftRecords();
+    const slow = { sft: { ...toy.sft, learningRate: 1e-4 } };
+    assertEquals(await ran(slow), [false, true]);
+    assertEquals(await sftRecords(), recorded, "the first attempt's records are forgotten");
+    // Half of another attempt must not pass for the whole of this one.
+    await assertRejects(() =>
+      runToy({
+        gpu,
+        files,
+        dataset,
+        config: configure("demo", toy),
+        stages,
+        stopping: () => true,
+      }), Stopped);
+    await assertRejects(
+      () =>
+        runToy({ gpu, files, dataset, config: configure("demo", { ...toy, ...slow }), stages: ["reward"] }),
+      Error,
+      "unfinished or has other settings",
+    );
+    assertEquals(await ran(slow), [false, true]);
   },
 );
 
