@@ -4,13 +4,22 @@
  */
 import type { Gpu } from "../kernels/gpu.ts";
 import { DamagedFileError, type Files, joinPath, readJson, sha256OfFile, writeJson } from "../lab/bytes.ts";
-import { type Config, configure, differences, type PresetName, readConfig } from "../lab/config.ts";
+import { openCheckpoint, requireTensors } from "../lab/checkpoint_files.ts";
+import {
+  type Config,
+  configure,
+  derivedFields,
+  differences,
+  type PresetName,
+  readConfig,
+} from "../lab/config.ts";
 import { boolean, words } from "../lab/config_fields.ts";
 import { type Dataset, loadDemoData, loadTldrFolder } from "../lab/dataset.ts";
 import { goldScore } from "../lab/demo/gold.ts";
 import { readJsonl } from "../lab/jsonl.ts";
 import { runStages } from "../lab/pipeline.ts";
 import { readQwen2Config } from "../lab/qwen2.ts";
+import { expectedTensors } from "../lab/qwen2_config.ts";
 import { buildReport } from "../lab/report/report.ts";
 import { terminalSummary } from "../lab/report/summary.ts";
 import {
@@ -23,6 +32,7 @@ import {
 } from "../lab/report/data.ts";
 import type { Run } from "../lab/run.ts";
 import { openRunDirectory } from "../lab/run_directory.ts";
+import { splitSizes } from "../lab/stages/preprocess.ts";
 import { loadTokenizer } from "../lab/tokenizer.ts";
 import { openGpu } from "./devices.ts";
 import { failWith } from "./exit.ts";
@@ -60,48 +70,52 @@ async function main(): Promise<void> {
 
   const files = diskFiles();
   const { config, why } = await chooseConfig(files, flags);
-  console.log(why);
+  const progress = terminalProgress(terminal);
+  progress.note(why);
   const baseFolder = config.model === "demo" ? joinPath(demoFolder, "base") : config.model;
   const dataset = await loadDataset(files, config);
+  // What needs no device and little time is looked at first: bad input must not cost an hour of preprocessing.
+  if (flags.own.stages.some((stage) => stage !== "preprocess")) derivedFields(config, splitSizes(dataset));
   const shape = await readQwen2Config(files, baseFolder);
+  requireTensors(await openCheckpoint(files, baseFolder), expectedTensors(shape));
   const tokenizer = await loadTokenizer((path) => files.read(path), baseFolder, shape.vocabulary);
   const gpu = await openGpu(config.gpu);
   const adapter =
     `${gpu.facts.adapter} through ${gpu.facts.runtime === "dawn" ? "Dawn" : "Deno's own WebGPU"}` +
     (gpu.facts.software ? " (software: shaders run on the CPU)" : "");
-  console.log(`Adapter: ${adapter}. Run directory: ${config.out}`);
+  progress.note(`Adapter: ${adapter}. Run directory: ${config.out}`);
 
   const directory = await openRunDirectory(files, config.out, await thisProcess(), hasEnded);
-  for (const sentence of directory.healed) console.log(sentence);
-  const inputs = await digests(files, config, baseFolder);
-  const record: RunRecord = {
-    format: 1,
-    config: config as unknown as Record<string, unknown>,
-    choices: [why],
-    startedAt: new Date().toISOString(),
-    device: gpu.facts,
-    kernels: Object.fromEntries(gpu.choices),
-    versions: await versions(),
-    inputs,
-  };
-  await writeJson(files, joinPath(config.out, "run.json"), record);
   const interrupts = watchInterrupts();
-  const run: Run = {
-    gpu,
-    files,
-    path: config.out,
-    directory,
-    config,
-    baseFolder,
-    dataset,
-    tokenizer,
-    gold: config.data === "demo"
-      ? (post, summary) => goldScore({ ...post, facts: post.facts! }, summary)
-      : undefined,
-    progress: terminalProgress(terminal),
-    stopping: () => interrupts.count > 0,
-  };
   try {
+    for (const sentence of directory.healed) progress.note(sentence);
+    const inputs = await digests(files, config, baseFolder);
+    const record: RunRecord = {
+      format: 1,
+      config: config as unknown as Record<string, unknown>,
+      choices: [why],
+      startedAt: new Date().toISOString(),
+      device: gpu.facts,
+      kernels: Object.fromEntries(gpu.choices),
+      versions: await versions(),
+      inputs,
+    };
+    await writeJson(files, joinPath(config.out, "run.json"), record);
+    const run: Run = {
+      gpu,
+      files,
+      path: config.out,
+      directory,
+      config,
+      baseFolder,
+      dataset,
+      tokenizer,
+      gold: config.data === "demo"
+        ? (post, summary) => goldScore({ ...post, facts: post.facts! }, summary)
+        : undefined,
+      progress,
+      stopping: () => interrupts.count > 0,
+    };
     const stages = stageNames.filter((stage) => flags.own.stages.includes(stage));
     await runStages(run, stages, inputs, () => performance.now());
     record.kernels = Object.fromEntries(gpu.choices);
@@ -123,10 +137,13 @@ async function chooseConfig(
   flags: Flags<typeof usage.own>,
 ): Promise<{ config: Config; why: string }> {
   if (flags.own.resume) {
+    if (flags.preset) throw new RangeError("--resume takes the preset from run.json; leave --preset out.");
     const out = flags.overrides.out ?? await newestRun(files);
     const path = joinPath(out, "run.json");
-    const stored = await readJson(files, path) as unknown as RunRecord;
-    const config = merge(readConfig(stored.config, path), flags);
+    if (!await files.exists(path)) {
+      throw new DamagedFileError(`There is no run in ${out} to resume: it has no run.json; check --out.`);
+    }
+    const config = merge(readConfig((await readRun(files, path)).config, path), flags);
     return { config: { ...config, out }, why: `Going on with ${out} as its run.json says.` };
   }
   const preset: PresetName = flags.preset ??
@@ -157,6 +174,18 @@ async function findPreset(files: Files): Promise<PresetName> {
   return await files.exists(joinPath(model, "config.json")) && await files.exists(data) ? "spark" : "demo";
 }
 
+async function readRun(files: Files, path: string): Promise<Pick<RunRecord, "config" | "startedAt">> {
+  try {
+    const { config, startedAt } = await readJson(files, path) as Partial<RunRecord>;
+    if (typeof startedAt === "string" && typeof config === "object" && config) return { config, startedAt };
+  } catch (error) {
+    if (!(error instanceof DamagedFileError || error instanceof TypeError)) throw error;
+  }
+  throw new DamagedFileError(
+    `${path} is damaged; start the run again with its flags and --out instead of --resume: what is done will be kept.`,
+  );
+}
+
 /** The run directory in `runs/` that was started last. */
 async function newestRun(files: Files): Promise<string> {
   const started: [string, string][] = [];
@@ -164,8 +193,7 @@ async function newestRun(files: Files): Promise<string> {
     const folder = joinPath("runs", name.replace(/\/$/, ""));
     const path = joinPath(folder, "run.json");
     if (!name.endsWith("/") || !await files.exists(path)) continue;
-    const { startedAt } = await readJson(files, path) as unknown as RunRecord;
-    started.push([startedAt, folder]);
+    started.push([(await readRun(files, path)).startedAt, folder]);
   }
   if (started.length === 0) {
     throw new DamagedFileError("There is no run in runs/ to resume; name one with --out FOLDER.");
