@@ -37,7 +37,10 @@ export function standardOutput(): Terminal {
 /** Redraw at most so often, in milliseconds; on a terminal and elsewhere. */
 const redrawEvery = 100, lineEvery = 5000;
 
-/** Progress on a terminal. No line is wider than it; elsewhere lines are plain text of any width up to 160. */
+/** Columns where there is no terminal. */
+const pipeColumns = 100;
+
+/** Progress on a terminal. No line is wider than it; elsewhere lines are plain text of at most 100 columns. */
 export function terminalProgress(terminal: Terminal): Progress {
   /** The drawn line that is to be replaced, if any. */
   let drawn = false;
@@ -48,9 +51,9 @@ export function terminalProgress(terminal: Terminal): Progress {
   };
   const note = (text: string) => {
     clear();
-    const columns = terminal.columns();
+    const columns = terminal.columns() ?? pipeColumns;
     for (const line of printable(text).split("\n")) {
-      for (const part of columns ? wrap(line, columns) : [line]) terminal.write(part + "\n");
+      for (const part of wrap(line, columns)) terminal.write(part + "\n");
     }
   };
 
@@ -79,7 +82,7 @@ export function terminalProgress(terminal: Terminal): Progress {
       const extras = shownFigures(figures);
       if (columns === undefined) {
         const words = [count, unit, share, speed, left, ...extras].filter((word) => word !== undefined);
-        terminal.write(cut(`${name}  ${words.join("  ")}`, 160) + "\n");
+        terminal.write(cut(`${name}  ${words.join("  ")}`, pipeColumns) + "\n");
         return;
       }
       // The last column stays free: some terminals wrap as soon as it is written to.
@@ -130,12 +133,12 @@ export function terminalProgress(terminal: Terminal): Progress {
           speed,
           summary && printable(summary),
         ].filter((word) => word !== undefined && word !== "").join(" · ");
-        const columns = terminal.columns();
+        const columns = terminal.columns() ?? pipeColumns;
         const head = name.padEnd(10);
-        const lines = columns ? wrap(facts, Math.max(8, columns - head.length - 4)) : [facts];
+        const lines = wrap(facts, Math.max(8, columns - head.length - 4));
         lines.forEach((line, i) => {
           const mark = i === 0 ? `${paint("✓", "32")} ${paint(head, "1")}  ` : " ".repeat(head.length + 4);
-          terminal.write((columns && columns < 24 ? line : mark + line) + "\n");
+          terminal.write((columns < 24 ? line : mark + line) + "\n");
         });
       },
     };
