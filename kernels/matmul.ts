@@ -81,7 +81,7 @@ function chosen(gpu: Gpu, job: Job): string {
 /** The variants that serve an adapter where nothing was measured, best first; the same on every run, so that results are too. */
 export function matmulUsual(facts: DeviceFacts): string[] {
   if (!facts.software) return ["skinny", "simt", "any"];
-  return slowStorage(facts) ? ["windows", "window", "software", "any"] : ["software", "any"];
+  return slowStorage(facts) ? ["windows", "window", "panels", "software", "any"] : ["software", "any"];
 }
 
 /** Products that one choice serves: the form, and each extent to the next power of two. */

@@ -5,7 +5,7 @@
 // bias      f32, element biasOffset + n, read if hasBias, else any tensor
 // residual  f32, laid out as out, read if hasResidual, else any tensor
 // out       f32, element (m, n) at outOffset + m·outStride + n; written, and read if accumulate
-// Any K; M and N multiples of 4. Workgroup 8 (one SIMD register of a CPU); grid: x ⌈N / 32⌉, y ⌈M / rows⌉. An invocation owns `rows` rows (blocks of
+// Any K; N a multiple of 4, and rows of a that reach to the next one after M. Workgroup 8 (one SIMD register of a CPU); grid: x ⌈N / 32⌉, y ⌈M / rows⌉. An invocation owns `rows` rows (blocks of
 // four) of four columns. Its rows are its workgroup's, so a is read uniformly: one scalar load for all lanes. 2·M·N·K FLOPs.
 // Unrolled by unroll.ts: rows, blocks = rows / 4.
 
@@ -25,7 +25,7 @@ struct Params {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let first = group.y * rows;
   let n = (group.x * 8u + lane) * 4u;
-  let last = params.M - 4u;
+  let last = ((params.M + 3u) & ~3u) - 4u;
   // Rows and columns past the end repeat the last ones and are not written.
   #for q in blocks
   let at$q = (params.aOffset + min(first + 4u * $qu, last)) >> 2u;

@@ -55,13 +55,18 @@ export const variants: Record<string, Variant> = {
   },
   window: {
     lacks: everywhere,
-    refuses: refusesWindows,
+    refuses: (gpu, job) => refusesWindows(gpu, job, "a"),
     run: (gpu, job) => turned(gpu, job, true, (gpu, job) => runWindows(gpu, job, "a")),
   },
   windows: {
     lacks: everywhere,
-    refuses: refusesWindows,
+    refuses: (gpu, job) => refusesWindows(gpu, job, "ab"),
     run: (gpu, job) => turned(gpu, job, true, (gpu, job) => runWindows(gpu, job, "ab")),
+  },
+  panels: {
+    lacks: everywhere,
+    refuses: refusesPanels,
+    run: (gpu, job) => turned(gpu, job, true, runPanels),
   },
 };
 
@@ -101,9 +106,11 @@ function runAny(gpu: Gpu, job: Job): void {
 // ---- software: vec4 loads, no workgroup memory, rows shared by the lanes ----
 
 const softwareSources: Record<Form, string> = { NN: nnSoftware, NT: ntSoftware, TN: tnSoftware };
+/** Which operands are read through windows. */
+type Windows = "a" | "ab";
 const softwareKernels = new Map<string, Kernel>();
 
-function softwareKernel(form: Form, rows: number, windows: "" | "a" | "ab"): Kernel {
+function softwareKernel(form: Form, rows: number, windows: "" | Windows): Kernel {
   const key = `${form} ${rows} ${windows}`;
   let found = softwareKernels.get(key);
   if (!found) {
@@ -134,10 +141,15 @@ function softwareRows(M: number): number {
 function turned(gpu: Gpu, job: Job, windows: boolean, run: (gpu: Gpu, job: Job) => void): void {
   const { form, M, N, K, b } = job;
   if (form !== "NT" || M < 64 || N % 4 !== 0) return run(gpu, job);
-  const across = gpu.hold([K, N], "matmul.across");
+  const across = scratch(gpu, K * N);
   transpose(gpu, b, across, { rows: N, columns: K, offset: job.bOffset, stride: job.bStride }, windows);
   run(gpu, { ...job, form: "NN", b: across, bOffset: 0, bStride: N });
   gpu.release(across);
+}
+
+/** Room for a copy of an operand, with a window in it at least. */
+function scratch(gpu: Gpu, elements: number): Tensor {
+  return gpu.hold([Math.max(elements, windowBytes / 4)], "matmul.copy");
 }
 
 function runSoftware(gpu: Gpu, job: Job): void {
@@ -204,38 +216,38 @@ function dispatchSoftware(
 
 // ---- windows: the same, with a (and b) read as uniform buffers of 64 KiB ----
 
-/** Of every extent, how much one window's dispatch covers, for the most rows an invocation that fit; zeros where nothing fits. */
-function extents(job: Job): { rows: number; m: number; n: number; k: number } {
+/**
+ * Of every extent, how much one dispatch covers, for the most rows an invocation that fit; zeros where nothing fits. Only what lies in
+ * windows is cut up.
+ */
+function extents(job: Job, windows: Windows): { rows: number; m: number; n: number; k: number } {
   const { form, M, N, K, aOffset, aStride, bOffset, bStride } = job;
+  const ofB = (columns: number, step: number) => windowRows(bOffset, bStride, columns, step);
   for (let rows = softwareRows(M);; rows /= 2) {
     const m = form === "TN" ? M : windowRows(aOffset, aStride, K, rows);
-    const n = form === "NT" ? windowRows(bOffset, bStride, K, 8) : N;
-    const k = form === "NT"
-      ? K
-      : form === "NN"
-      ? windowRows(bOffset, bStride, N, 4)
-      : Math.min(windowRows(aOffset, aStride, M, 4), windowRows(bOffset, bStride, N, 4));
+    const n = form === "NT" && windows === "ab" ? ofB(K, 8) : N;
+    const k = Math.min(
+      form === "TN" ? windowRows(aOffset, aStride, M, 4) : K,
+      form !== "NT" && windows === "ab" ? ofB(N, 4) : K,
+    );
     if ((m > 0 && n > 0 && k > 0) || rows === 4) return { rows, m, n, k };
   }
 }
 
-function refusesWindows(gpu: Gpu, job: Job): string | null {
-  const { m, n, k } = extents(
-    job.form === "NT" && job.M >= 64 && job.N % 4 === 0
-      ? { ...job, form: "NN", bOffset: 0, bStride: job.N }
-      : job,
-  );
+function refusesWindows(gpu: Gpu, job: Job, windows: Windows): string | null {
+  const turns = job.form === "NT" && job.M >= 64 && job.N % 4 === 0;
+  const { m, n, k } = extents(turns ? { ...job, form: "NN", bOffset: 0, bStride: job.N } : job, windows);
   if (job.a.allocation.buffer.size < windowBytes || job.b.allocation.buffer.size < windowBytes) {
     return "its operands lie in buffers smaller than a window";
   }
+  // Each piece of a sum reads and writes the result once more: below 32 products a piece that is all it does.
   return refusesQuads(gpu, job) ??
-    (m === 0 || n === 0 || k === 0 ? "its rows are too long for windows of 64 KiB" : null);
+    (m === 0 || n === 0 || k < Math.min(job.K, 32) ? "its rows are too long for windows of 64 KiB" : null);
 }
 
-function runWindows(gpu: Gpu, job: Job, windows: "a" | "ab"): void {
+function runWindows(gpu: Gpu, job: Job, windows: Windows): void {
   const { form, a, b, M, N, K, aOffset, aStride, bOffset, bStride, outOffset, outStride } = job;
-  const whole = extents(job), { rows } = whole;
-  const step = windows === "a" ? { m: whole.m, n: N, k: form === "TN" ? whole.k : K } : whole;
+  const { rows, ...step } = extents(job, windows);
   const by = softwareKernel(form, rows, windows);
   for (let m = 0; m < M; m += step.m) {
     for (let n = 0; n < N; n += step.n) {
@@ -256,6 +268,49 @@ function runWindows(gpu: Gpu, job: Job, windows: "a" | "ab"): void {
         }, windows === "ab" ? { a: inA.start, b: inB.start } : { a: inA.start });
       }
     }
+  }
+}
+
+// ---- panels: where rows are too long for windows, a copy of a that suits them ----
+
+/** Rows of a that are copied at a time: 256 products a window. */
+const panelRows = 64;
+
+function refusesPanels(gpu: Gpu, job: Job): string | null {
+  if (job.b.allocation.buffer.size < windowBytes) return "b lies in a buffer smaller than a window";
+  if (job.M < panelRows || job.K % 4 !== 0 || job.N % 4 !== 0) {
+    return "it is for 64 rows and more, of multiples of 4 elements";
+  }
+  if (job.form === "TN" && windowRows(0, job.K, job.K, 4) === 0) {
+    return "its columns are too long for windows of 64 KiB";
+  }
+  return refusesQuads(gpu, job);
+}
+
+/** `NN` goes on as `TN`, of panels of rows turned over; `TN` as `NN`, of the whole of a turned over. */
+function runPanels(gpu: Gpu, job: Job): void {
+  const { form, a, M, K, aOffset, aStride, outOffset, outStride } = job;
+  if (form === "TN") {
+    const across = scratch(gpu, M * K);
+    transpose(gpu, a, across, { rows: K, columns: M, offset: aOffset, stride: aStride }, true);
+    runWindows(gpu, { ...job, form: "NN", a: across, aOffset: 0, aStride: K }, "a");
+    gpu.release(across);
+    return;
+  }
+  for (let m = 0; m < M; m += panelRows) {
+    const count = Math.min(panelRows, M - m), columns = Math.ceil(count / 4) * 4;
+    const panel = scratch(gpu, K * columns);
+    const from = {
+      rows: count,
+      columns: K,
+      offset: aOffset + m * aStride,
+      stride: aStride,
+      yStride: columns,
+    };
+    transpose(gpu, a, panel, from, true);
+    const rows = { M: count, aOffset: 0, aStride: columns, outOffset: outOffset + m * outStride };
+    runWindows(gpu, { ...job, ...rows, form: "TN", a: panel }, "a");
+    gpu.release(panel);
   }
 }
 

@@ -9,7 +9,7 @@ const fromStorage = kernel("transpose", source);
 const fromWindows = kernel("transpose", windowed(source, "x"));
 
 /**
- * y [columns, rows] = xᵀ, for x [rows, columns] from element `offset` on, rows `stride` apart.
+ * y [columns, rows] = xᵀ, for x [rows, columns] from element `offset` on, rows `stride` apart, and those of y `yStride`.
  * Columns, offset and stride are multiples of 4.
  * @param windows read x through windows (window.ts), where its rows fit into one
  */
@@ -17,10 +17,10 @@ export function transpose(
   gpu: Gpu,
   x: Tensor,
   y: Tensor,
-  from: { rows: number; columns: number; offset?: number; stride?: number },
+  from: { rows: number; columns: number; offset?: number; stride?: number; yStride?: number },
   windows = false,
 ): void {
-  const { rows, columns, offset = 0, stride = columns } = from;
+  const { rows, columns, offset = 0, stride = columns, yStride = rows } = from;
   if ([columns, offset, stride].some((extent) => extent % 4 !== 0)) {
     throw new Error(`transpose of ${x.name}: columns, offset and stride must be multiples of 4`);
   }
@@ -28,12 +28,12 @@ export function transpose(
   const grid = (count: number) => [Math.ceil(count / 8), height, Math.ceil(columns / 4 / height)] as const;
   const step = windows ? windowRows(offset, stride, columns, 1) : 0;
   if (step === 0) {
-    gpu.run(fromStorage, { x, y }, { rows, columns, offset, stride, yOffset: 0, yStride: rows }, grid(rows));
+    gpu.run(fromStorage, { x, y }, { rows, columns, offset, stride, yOffset: 0, yStride }, grid(rows));
     return;
   }
   for (let r = 0; r < rows; r += step) {
     const at = windowAt(x, offset + r * stride), count = Math.min(step, rows - r);
-    const params = { rows: count, columns, offset: at.offset, stride, yOffset: r, yStride: rows };
+    const params = { rows: count, columns, offset: at.offset, stride, yOffset: r, yStride };
     gpu.run(fromWindows, { x, y }, params, grid(count), undefined, { x: at.start });
   }
 }

@@ -2,7 +2,9 @@ import { assertThrows } from "deno-std/assert/mod.js";
 import { type Form, gemm, matmul, matmulReference } from "../../kernels/matmul.ts";
 import { assertClose, gpuTest, normals, parameter } from "./testing.ts";
 
-const variants = ["any", "software", "window", "windows", "simt"];
+const variants = ["any", "software", "window", "windows", "panels", "simt"];
+const shapesOfPanels = [[64, 12, 8], [132, 44, 72], [68, 128, 1028], [400, 36, 64]];
+const shapesOfVariants = [[4, 4, 4], [68, 44, 72], [200, 136, 260], [12, 160, 132], [20, 36, 1024]];
 const forms: Form[] = ["NN", "NT", "TN"];
 const shapes = [[1, 1, 1], [3, 5, 7], [1, 130, 33], [8, 64, 64], [65, 68, 36], [70, 33, 129], [256, 128, 96]];
 
@@ -97,7 +99,7 @@ for (const variant of variants) {
     `the variant ${variant} agrees with f64 in every form, also where it takes several windows`,
     async (gpu) => {
       for (const form of forms) {
-        for (const [M, N, K] of [[4, 4, 4], [68, 44, 72], [200, 136, 260], [12, 520, 132], [20, 36, 1024]]) {
+        for (const [M, N, K] of variant === "panels" ? shapesOfPanels : shapesOfVariants) {
           const as = normals(M * K + 4, 1),
             bs = normals(K * N + 4, 2),
             before = normals(M * N, 3),
