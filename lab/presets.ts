@@ -10,7 +10,7 @@ export const presets: Record<PresetName, Overrides> = {
     out: "runs/demo",
     model: "demo",
     data: "demo",
-    preprocess: { queryTokens: 96, responseTokens: 28, preferenceTokens: 48 },
+    preprocess: { queryTokens: 96, responseTokens: 32, preferenceTokens: 48 },
     sft: { learningRate: 2e-3, batch: 32, rows: 2016, evalEvery: 21, evalRows: 64, microTokens: 8192 },
     reward: {
       learningRate: 1e-3,
@@ -27,7 +27,7 @@ export const presets: Record<PresetName, Overrides> = {
       episodes: 1024,
       epochs: 2,
       microTokens: 8192,
-      responseLength: 28,
+      responseLength: 32,
       sampleEvery: 8,
       sampleRows: 8,
     },

@@ -38,12 +38,12 @@ export const labeller = {
 
 /** Pair types with their shares. `samples` are two independent summaries; the others change one in one way. */
 export const batches = {
-  samples: 38,
-  facts: 22,
-  noise: 11,
-  repeat: 9,
-  swap: 8,
-  truncate: 4,
+  samples: 40,
+  facts: 24,
+  noise: 12,
+  swap: 7,
+  truncate: 5,
+  repeat: 4,
   lead: 3,
   garble: 3,
   elsewhere: 2,
