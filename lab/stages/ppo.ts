@@ -112,7 +112,6 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
       "objective/kl_coef": beta,
       "lr": rate,
       "episode": update * fields.batch,
-      "eps": 0,
     };
     if (run.gold) {
       const goldScores = Array.from(
