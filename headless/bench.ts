@@ -11,6 +11,7 @@ import { chooseMatmul, formatTrials } from "../kernels/matmul_choice.ts";
 import { mebibytes } from "../kernels/memory.ts";
 import { boolean, choice } from "../lab/config_fields.ts";
 import { jaxPeer, type Peer, tfjsPeer } from "./bench_peers.ts";
+import { benchStep } from "./bench_step.ts";
 import { openGpu } from "./devices.ts";
 import { failWith } from "./exit.ts";
 import { helpText, parseFlags } from "./flags.ts";
@@ -375,6 +376,7 @@ export async function benchTask(args: readonly string[], open: typeof openGpu = 
       const peers = own.peers ? [await jaxPeer(), await tfjsPeer()] : [];
       report.matmul = await benchMatmul(gpu, peers, clock);
     }
+    if (wants("step")) report.step = await benchStep(gpu, (runs) => race(runs, clock, 0.5), own.peers);
     return own.json ? JSON.stringify(report, null, 2) : formatBench(report);
   } finally {
     gpu.destroy();

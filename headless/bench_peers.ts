@@ -36,25 +36,60 @@ async function fetched<T>(specifier: string): Promise<T> {
 }
 
 /** As much of jax-js as is used here. Arrays are handed over to what consumes them; `ref` keeps one for further use. */
-interface JaxArray {
+export interface JaxArray {
   ref: JaxArray;
+  shape: number[];
+  add(other: JaxArray | number): JaxArray;
+  sub(other: JaxArray | number): JaxArray;
+  mul(other: JaxArray | number): JaxArray;
+  div(other: JaxArray | number): JaxArray;
+  sum(): JaxArray;
+  slice(...ranges: (number | [] | [number, number])[]): JaxArray;
   transpose(): JaxArray;
   reshape(shape: number[]): JaxArray;
   data(): Promise<ArrayLike<number>>;
   dispose(): void;
 }
-interface Jax {
+export interface Jax {
   init(): Promise<unknown>;
   defaultDevice(device: string): unknown;
   blockUntilReady(arrays: unknown): Promise<unknown>;
-  numpy: { array(data: Float32Array): JaxArray; matmul(a: JaxArray, b: JaxArray): JaxArray };
+  jit<Arguments extends unknown[], Result>(
+    f: (...args: Arguments) => Result,
+  ): (...args: Arguments) => Result;
+  valueAndGrad<First, Rest extends unknown[]>(
+    f: (first: First, ...rest: Rest) => JaxArray,
+  ): (first: First, ...rest: Rest) => [JaxArray, First];
+  tree: { ref<T>(tree: T): T };
+  numpy: {
+    array(data: Float32Array | Int32Array): JaxArray;
+    zeros(shape: number[]): JaxArray;
+    matmul(a: JaxArray, b: JaxArray): JaxArray;
+    mean(x: JaxArray, axis: number, options: { keepdims: boolean }): JaxArray;
+    square(x: JaxArray): JaxArray;
+    sqrt(x: JaxArray): JaxArray;
+    reciprocal(x: JaxArray): JaxArray;
+    concatenate(xs: JaxArray[], axis: number): JaxArray;
+  };
+  nn: {
+    oneHot(ids: JaxArray, classes: number): JaxArray;
+    silu(x: JaxArray): JaxArray;
+    logSoftmax(x: JaxArray, axis: number): JaxArray;
+    dotProductAttention(q: JaxArray, k: JaxArray, v: JaxArray, options: { isCausal: boolean }): JaxArray;
+  };
+}
+
+/** jax-js, its default device set to WebGPU. @throws if it cannot be fetched */
+export async function openJax(): Promise<Jax> {
+  const jax = await fetched<Jax>(specifiers.jax);
+  await jax.init();
+  jax.defaultDevice("webgpu");
+  return jax;
 }
 
 /** jax-js on Deno's own WebGPU. @throws if it cannot be fetched */
 export async function jaxPeer(): Promise<Peer> {
-  const jax = await fetched<Jax>(specifiers.jax);
-  await jax.init();
-  jax.defaultDevice("webgpu");
+  const jax = await openJax();
   return {
     name: "jax-js",
     async product({ form, M, N, K }, a, b) {
