@@ -244,7 +244,9 @@ async function instanceOf(pid: number): Promise<string> {
     const boot = await Deno.readTextFile("/proc/sys/kernel/random/boot_id");
     const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
     // The second field is the command in parentheses and may hold anything; field 22, the start time, is the 20th after it.
-    return `${boot.trim()} ${stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]}`;
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // A zombie has ended. In a container whose first process does not collect orphans it stays for good.
+    return /^[ZX]/.test(fields[0]) ? "" : `${boot.trim()} ${fields[19]}`;
   } catch {
     return "";
   }
