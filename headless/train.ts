@@ -2,7 +2,7 @@
  * `deno task train`: takes a base model through the published recipe, preprocess → sft → reward → ppo → evaluate, and writes a run
  * directory with a report. Started again in the same directory it skips what is done and goes on from the last checkpoint.
  */
-import type { Gpu } from "../kernels/gpu.ts";
+import { type Gpu, GpuError } from "../kernels/gpu.ts";
 import { DamagedFileError, type Files, joinPath, readJson, sha256OfFile, writeJson } from "../lab/bytes.ts";
 import { openCheckpoint, requireTensors } from "../lab/checkpoint_files.ts";
 import {
@@ -117,10 +117,10 @@ async function main(): Promise<void> {
       stopping: () => interrupts.count > 0,
     };
     const stages = stageNames.filter((stage) => flags.own.stages.includes(stage));
-    await runStages(run, stages, inputs, () => performance.now());
-    record.kernels = Object.fromEntries(gpu.choices);
+    await runThroughLosses(run, () => runStages(run, stages, inputs, () => performance.now()));
+    record.kernels = Object.fromEntries(run.gpu.choices);
     await writeJson(files, joinPath(config.out, "run.json"), record);
-    const data = await reportData(files, config.out, record, gpu);
+    const data = await reportData(files, config.out, record, run.gpu);
     await files.writeAtomic(joinPath(config.out, "report.html"), new TextEncoder().encode(buildReport(data)));
     console.log(`\n${terminalSummary(data, terminal.columns() ?? 100)}`);
     console.log(`\nReport: ${joinPath(config.out, "report.html")}`);
@@ -128,6 +128,23 @@ async function main(): Promise<void> {
     await directory.release();
     interrupts.close();
     gpu.destroy();
+  }
+}
+
+/** How often in one run a lost device is opened again. */
+const mostLosses = 3;
+
+/** Runs the stages; where the device is lost (a driver reset, memory gone), opens it again and goes on from the last checkpoint. */
+async function runThroughLosses(run: Run, stages: () => Promise<unknown>): Promise<void> {
+  for (let losses = 1;; losses++) {
+    try {
+      await stages();
+      return;
+    } catch (error) {
+      if (!(error instanceof GpuError && error.kind === "lost") || losses > mostLosses) throw error;
+      run.progress.note(`${error.message}. Opening the device again and going on from the last checkpoint.`);
+      run.gpu = await openGpu(run.config.gpu);
+    }
   }
 }
 
