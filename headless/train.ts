@@ -124,6 +124,7 @@ async function main(): Promise<void> {
     await files.writeAtomic(joinPath(config.out, "report.html"), new TextEncoder().encode(buildReport(data)));
     console.log(`\n${terminalSummary(data, terminal.columns() ?? 100)}`);
     console.log(`\nReport: ${joinPath(config.out, "report.html")}`);
+    if (run.gpu !== gpu) run.gpu.destroy();
   } finally {
     await directory.release();
     interrupts.close();
