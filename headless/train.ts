@@ -36,6 +36,7 @@ import { splitSizes } from "../lab/stages/preprocess.ts";
 import { loadTokenizer } from "../lab/tokenizer.ts";
 import { openGpu } from "./devices.ts";
 import { failWith } from "./exit.ts";
+import { settleKernels } from "./kernel_choices.ts";
 import { diskFiles, hasEnded, thisProcess } from "./files.ts";
 import { type Flags, helpText, parseFlags } from "./flags.ts";
 import { standardOutput, terminalProgress } from "./progress.ts";
@@ -89,6 +90,8 @@ async function main(): Promise<void> {
   const interrupts = watchInterrupts();
   try {
     for (const sentence of directory.healed) progress.note(sentence);
+    const settled = await settleKernels(gpu, files, config, shape);
+    if (settled) progress.note(settled);
     const inputs = await digests(files, config, baseFolder);
     const record: RunRecord = {
       format: 1,
@@ -145,6 +148,7 @@ async function runThroughLosses(run: Run, stages: () => Promise<unknown>): Promi
       if (!(error instanceof GpuError && error.kind === "lost") || losses > mostLosses) throw error;
       run.progress.note(`${error.message}. Opening the device again and going on from the last checkpoint.`);
       run.gpu = await openGpu(run.config.gpu);
+      await settleKernels(run.gpu, run.files, run.config, await readQwen2Config(run.files, run.baseFolder));
     }
   }
 }

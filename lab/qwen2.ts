@@ -13,7 +13,7 @@ import { attention } from "../kernels/attention.ts";
 import { embedding, type EmbeddingIndex, embeddingIndex, type RowRanges } from "../kernels/embedding.ts";
 import type { Gpu } from "../kernels/gpu.ts";
 import { type KeyValueCache, storePrompt } from "../kernels/key_value_cache.ts";
-import { matmul } from "../kernels/matmul.ts";
+import { matmul, type Shape } from "../kernels/matmul.ts";
 import { type Packing, packSequences, uploadPacking } from "../kernels/packing.ts";
 import { Parameters, type ParameterSpec } from "../kernels/parameters.ts";
 import { rmsnorm } from "../kernels/rmsnorm.ts";
@@ -221,6 +221,21 @@ export function layerForward(
   const gateUp = gpu.named("mlp.gateUp", matmul(gpu, normedAgain, layer.gateUp));
   const activated = gpu.named("mlp.activated", swiglu(gpu, gateUp));
   return gpu.named("mlp.out", matmul(gpu, activated, layer.down, { residual: middle }));
+}
+
+/** The matrix products of a forward and backward pass over `tokens` rows, for choosing kernels by measurement. */
+export function productShapes(config: Qwen2Config, tokens: number): Shape[] {
+  const { hiddenSize: D, headDim, queryHeads, keyValueHeads, feedForward: F } = config;
+  const layers = [[(queryHeads + 2 * keyValueHeads) * headDim, D], [D, queryHeads * headDim], [2 * F, D], [
+    D,
+    F,
+  ]];
+  const heads = config.head === "language" ? [[Math.min(config.vocabulary, 8192), D]] : [];
+  return [...layers, ...heads].flatMap(([N, K]): Shape[] => [
+    { form: "NT", M: tokens, N, K },
+    { form: "NN", M: tokens, N: K, K: N },
+    { form: "TN", M: N, N: K, K: tokens },
+  ]);
 }
 
 export function ropeShape(config: Qwen2Config): RopeShape {
