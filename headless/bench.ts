@@ -103,7 +103,7 @@ function matmulShapes(software: boolean): (Shape & { where: string })[] {
     { where: `${where} dx`, form: "NN" as Form, M: T, N: D, K: N },
     { where: `${where} dW`, form: "TN" as Form, M: N, N: D, K: T },
   ];
-  const T = software ? 64 : 4096;
+  const T = software ? 256 : 4096;
   return [
     { where: "square", form: "NN", M: 512, N: 512, K: 512 },
     { where: "square", form: "NN", M: 1024, N: 1024, K: 1024 },

@@ -5,7 +5,7 @@ import { buildDemo, demoIds, demoSizes } from "../../lab/demo/build.ts";
 import { loadComparisons, loadPosts } from "../../lab/demo/load.ts";
 import { formatTldrQuery, referenceResponse } from "../../lab/query.ts";
 import { loadTokenizer } from "../../lab/tokenizer.ts";
-import golden from "./demo_tokenizer_golden.json" with { type: "json" };
+import golden from "../oracles/golden/demo_tokenizer.json" with { type: "json" };
 
 const folder = new URL("../../public/demo/", import.meta.url);
 const read = (path: string) => Deno.readFile(new URL(path, folder));

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "deno-std/assert/mod.js";
 import { helpText, parseFlags, type TaskUsage } from "../../headless/flags.ts";
-import { configFields, configure } from "../../lab/config.ts";
+import { configFields, configure, presetConfig } from "../../lab/config.ts";
 import { boolean, integer, text, words } from "../../lab/config_fields.ts";
 
 const own = {
@@ -109,7 +109,7 @@ Deno.test("the help has every field with default and origin, and keeps to the wi
     for (const line of help.split("\n")) assert(line.length <= width && line === line.trimEnd(), line);
     assertStringIncludes(
       help.replace(/\s+/g, " "),
-      "Peak learning rate 3e-6, demo 0.001 · P2 detail 9, sft.py",
+      `Peak learning rate 3e-6, demo ${presetConfig("demo").sft.learningRate} · P2 detail 9, sft.py`,
     );
   }
   assert(!helpText(usage).includes("\x1b"));

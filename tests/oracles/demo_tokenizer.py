@@ -2,7 +2,7 @@
 
     python tests/oracles/demo_tokenizer.py        # needs: pip install tokenizers
 
-Reads public/demo/, writes tests/headless/demo_tokenizer_golden.json. Run it again whenever the demo data changes.
+Reads public/demo/, writes tests/oracles/golden/demo_tokenizer.json. Run it again whenever the demo data changes.
 The texts are the 180 first test posts with their summaries and 20 texts that no post resembles.
 """
 
@@ -46,7 +46,7 @@ texts += [
 ]
 assert len(texts) == 200
 cases = [{"text": text, "ids": tokenizer.encode(text).ids} for text in texts]
-out = root / "tests" / "headless" / "demo_tokenizer_golden.json"
+out = root / "tests" / "oracles" / "golden" / "demo_tokenizer.json"
 body = ",\n".join(json.dumps(case, ensure_ascii=True, separators=(",", ":")) for case in cases)
 out.write_text(f'{{"tokenizers":"{__version__}","cases":[\n{body}\n]}}\n')
 print(f"{out}: {len(cases)} texts, {sum(len(case['ids']) for case in cases)} ids")
