@@ -1,10 +1,16 @@
 import { assertThrows } from "deno-std/assert/mod.js";
 import { type Form, gemm, matmul, matmulReference } from "../../kernels/matmul.ts";
-import { assertClose, gpuTest, normals, parameter } from "./testing.ts";
+import { assertClose, gpuTest, normals, parameter, testRuntime } from "./testing.ts";
 
 const variants = ["any", "software", "window", "windows", "panels", "simt"];
 const shapesOfPanels = [[64, 12, 8], [132, 44, 72], [68, 128, 1028], [400, 36, 64]];
 const shapesOfVariants = [[4, 4, 4], [68, 44, 72], [200, 136, 260], [12, 160, 132], [20, 36, 1024]];
+/** Windows are for Debian 12's driver, which Dawn cannot use; where it can, their kernels take ten seconds each to compile. */
+function shapesFor(variant: string): number[][] {
+  const shapes = variant === "panels" ? shapesOfPanels : shapesOfVariants;
+  return testRuntime === "dawn" && /window|panels/.test(variant) ? shapes.slice(0, 1) : shapes;
+}
+
 const forms: Form[] = ["NN", "NT", "TN"];
 const shapes = [[1, 1, 1], [3, 5, 7], [1, 130, 33], [8, 64, 64], [65, 68, 36], [70, 33, 129], [256, 128, 96]];
 
@@ -99,7 +105,7 @@ for (const variant of variants) {
     `the variant ${variant} agrees with f64 in every form, also where it takes several windows`,
     async (gpu) => {
       for (const form of forms) {
-        for (const [M, N, K] of variant === "panels" ? shapesOfPanels : shapesOfVariants) {
+        for (const [M, N, K] of shapesFor(variant)) {
           const as = normals(M * K + 4, 1),
             bs = normals(K * N + 4, 2),
             before = normals(M * N, 3),
