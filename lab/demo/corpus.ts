@@ -74,6 +74,11 @@ export function tellAgain({ subreddit, facts }: Pick<DemoPost, "subreddit" | "fa
   return tell(voiceOf(subreddit), facts, drawNoise(facts, rng).map((sentence) => sentence.text), rng);
 }
 
+/** Sentences beside the point, such as people add to their posts. */
+export function addNothing({ facts }: Pick<DemoPost, "facts">, rng: Random): string {
+  return drawNoise(facts, rng).map((sentence) => sentence.text).join(" ");
+}
+
 /** Four facts that fit one voice; `noise` is still empty. */
 export function drawFacts(voice: Voice, rng: Random): Facts {
   const relation = rng.pick(voice.relations);

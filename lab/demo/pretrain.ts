@@ -10,7 +10,7 @@ import { probedRows } from "../scoring.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { learningRate, microBatches, optimiserStep, standardNormal } from "../training.ts";
 import { demoIds } from "./build.ts";
-import { type DemoPost, posts, tellAgain } from "./corpus.ts";
+import { addNothing, type DemoPost, posts, tellAgain } from "./corpus.ts";
 import { type Random, random } from "./random.ts";
 
 /** About 200 thousand parameters: what two CPU cores can train in minutes. Names and layout are Qwen2.5's. */
@@ -46,15 +46,19 @@ export interface PretrainOptions {
 }
 
 /** What shipped in `public/demo/` was made with these. */
-export const pretrainDefaults = { seed: 7, steps: 1000, batch: 48, learningRate: 6e-3, microTokens: 8192 };
+export const pretrainDefaults = { seed: 7, steps: 1300, batch: 48, learningRate: 6e-3, microTokens: 8192 };
 
 /**
- * A post as the base model reads it: the query's text up to the end of the post, and in three of four an update that tells the story again
- * (from which the model learns to copy facts, as real ones do from quotes and reposts), then EOS.
+ * A post as the base model reads it: the query's text up to the end of the post; then, most often, an edit that adds nothing or an update
+ * that tells the story again (from which the model learns to copy facts, as real ones do from quotes and reposts); then EOS.
  */
 export function pretrainingText(post: DemoPost, rng: Random): string {
-  const update = rng.chance(0.75) ? `\n\nUPDATE: ${tellAgain(post, rng)}` : "";
-  return `SUBREDDIT: r/${post.subreddit}\n\nTITLE: ${post.title}\n\nPOST: ${post.post}${update}<|endoftext|>`;
+  const ending = {
+    edit: () => `\n\nEDIT: ${addNothing(post, rng)}`,
+    update: () => `\n\nUPDATE: ${tellAgain(post, rng)}`,
+    none: () => "",
+  }[rng.weighted({ edit: 6, update: 5, none: 1 })]();
+  return `SUBREDDIT: r/${post.subreddit}\n\nTITLE: ${post.title}\n\nPOST: ${post.post}${ending}<|endoftext|>`;
 }
 
 /** Trains the base model. The posts' seed differs from that of the data that ships. */
