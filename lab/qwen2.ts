@@ -329,18 +329,7 @@ export async function saveQwen2(
   const tensors = places(model).map(({ name, shape, parts }) => ({
     name,
     shape,
-    read: async () => {
-      const values = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
-      let at = 0;
-      for (const { parameter, row, rows } of parts) {
-        const tensor = model.parameters.get(parameter);
-        const width = tensor.size / tensor.shape[0];
-        const [all] = await gpu.read(tensor);
-        values.set(all.subarray(row * width, (row + rows) * width), at);
-        at += rows * width;
-      }
-      return values;
-    },
+    read: () => readParts(gpu, model, shape, parts, (tensor) => tensor),
   }));
   await writeCheckpoint(files, folder, json, tensors, { dtype, maxShardBytes });
 }
@@ -394,14 +383,27 @@ export async function readByName(
 ): Promise<Float32Array> {
   const place = places(model).find((candidate) => candidate.name === name);
   if (!place) throw new Error(`${model.name} has no tensor "${name}"`);
-  const values = new Float32Array(place.shape.reduce((product, extent) => product * extent, 1));
+  return await readParts(gpu, model, place.shape, place.parts, (tensor) => {
+    if (what === "value") return tensor;
+    if (!tensor.grad) throw new Error(`${model.name} is frozen: "${name}" has no gradient`);
+    return tensor.grad;
+  });
+}
+
+/** A Hugging Face tensor's numbers, from the rows of ours that hold it. */
+async function readParts(
+  gpu: Gpu,
+  model: Qwen2,
+  shape: Place["shape"],
+  parts: Place["parts"],
+  source: (parameter: Tensor) => Tensor,
+): Promise<Float32Array> {
+  const values = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
   let at = 0;
-  for (const { parameter, row, rows } of place.parts) {
+  for (const { parameter, row, rows } of parts) {
     const tensor = model.parameters.get(parameter);
-    const source = what === "value" ? tensor : tensor.grad;
-    if (!source) throw new Error(`${model.name} is frozen: "${name}" has no gradient`);
     const width = tensor.size / tensor.shape[0];
-    const [all] = await gpu.read(source);
+    const [all] = await gpu.read(source(tensor));
     values.set(all.subarray(row * width, (row + rows) * width), at);
     at += rows * width;
   }

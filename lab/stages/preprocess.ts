@@ -10,7 +10,6 @@ import {
   type PostSplit,
   type SummarisedPost,
   tableOf,
-  type TokenTable,
   writeTable,
 } from "../dataset.ts";
 import {
@@ -187,5 +186,3 @@ function flatten(figures: Record<string, TableFigures>): Record<string, number> 
 export function splitSizes(dataset: Dataset): { posts: number; pairs: number } {
   return { posts: dataset.posts.train.length, pairs: dataset.pairs.train.length };
 }
-
-export type { TokenTable };

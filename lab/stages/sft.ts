@@ -6,7 +6,7 @@ import { gatherRows } from "../../kernels/gather_rows.ts";
 import { crossEntropy } from "../../kernels/logprob.ts";
 import type { Tensor } from "../../kernels/tensor.ts";
 import { derivedFields } from "../config.ts";
-import { queryAt, readTable, sequenceAt, type SummarisedPost, type TokenTable } from "../dataset.ts";
+import { queryAt, readTable, sequenceAt, type TokenTable } from "../dataset.ts";
 import { generate } from "../generate.ts";
 import { hiddenStates, loadQwen2, type Qwen2, saveQwen2, tokenBatch } from "../qwen2.ts";
 import { meanRouge, rouge } from "../rouge.ts";
@@ -283,5 +283,3 @@ export function cutAtEos(row: Uint32Array, tokenizer: Run["tokenizer"]): Written
   const tokens = end < 0 ? row : row.subarray(0, end + 1);
   return { tokens, text: tokenizer.decode(end < 0 ? row : row.subarray(0, end)), ended: end >= 0 };
 }
-
-export type { SummarisedPost };
