@@ -9,6 +9,7 @@ import { generate } from "../lab/generate.ts";
 import { type Post, type Query, tldrQuery } from "../lab/query.ts";
 import { loadQwen2, readQwen2Config } from "../lab/qwen2.ts";
 import type { Qwen2Config } from "../lab/qwen2_config.ts";
+import type { Progress } from "../lab/progress.ts";
 import { tokenLogprobs } from "../lab/scoring.ts";
 import { cutAtEos } from "../lab/stages/sft.ts";
 import { loadTokenizer, type Tokenizer } from "../lab/tokenizer.ts";
@@ -17,6 +18,9 @@ import { openGpu } from "./devices.ts";
 import { failWith } from "./exit.ts";
 import { diskFiles } from "./files.ts";
 import { helpText, parseFlags } from "./flags.ts";
+import { fetchModel } from "./hub.ts";
+import { standardError, terminalProgress } from "./progress.ts";
+import { pinnedSources } from "./sources.ts";
 
 const maySay = { mayBeEmpty: true };
 
@@ -26,8 +30,8 @@ const usage = {
   own: {
     model: text("", {
       doc:
-        "Model folder in Hugging Face layout, or a run directory. By default the newest run's ppo, else its sft, else the demo's base model",
-      placeholder: "FOLDER",
+        "Model folder in Hugging Face layout, owner/name on the Hub, or a run directory. By default the newest run's ppo, else its sft, else the demo's base model",
+      placeholder: "MODEL",
       ...maySay,
     }),
     compare: words(["base", "sft", "ppo"], [], {
@@ -82,6 +86,8 @@ export interface World {
   /** All of standard input, or null where it is a terminal. */
   readInput: () => Promise<Uint8Array | null>;
   openGpu: typeof openGpu;
+  /** Of downloads. */
+  progress: Progress;
 }
 
 /** One summary of one model. */
@@ -112,7 +118,7 @@ const demoFolder = decodeURIComponent(new URL("../public/demo", import.meta.url)
 export async function generateTask(args: readonly string[], world: World): Promise<string> {
   const { own, given, help } = parseFlags(args, usage);
   if (help) return helpText(usage);
-  const models = await chooseModels(world.files, own.model, own.compare);
+  const models = await chooseModels(world, own.model, own.compare);
   const { post, record } = await choosePost(own, given, world);
   const prepared: Prepared[] = []; // before any GPU is asked for: most mistakes are found here
   for (const model of models) prepared.push(await prepare(world.files, model, post, own.responseTokens));
@@ -157,7 +163,11 @@ interface Prepared extends Model {
 }
 
 /** The folders that the flags mean. */
-async function chooseModels(files: Files, named: string, compare: readonly string[]): Promise<Model[]> {
+async function chooseModels(
+  { files, progress }: World,
+  named: string,
+  compare: readonly string[],
+): Promise<Model[]> {
   const isRun = named !== "" && await files.exists(joinPath(named, "run.json"));
   if (named !== "" && !isRun) {
     if (compare.length > 0) {
@@ -165,14 +175,20 @@ async function chooseModels(files: Files, named: string, compare: readonly strin
         `--compare needs a run directory, and ${named} has no run.json; name one with --model.`,
       );
     }
-    return [{ name: nameOf(named), folder: named, config: await configOf(files, named) }];
+    const { folder } = await fetchModel(named, { progress });
+    return [{ name: nameOf(named), folder, config: await configOf(files, folder) }];
   }
   const run = isRun ? named : await newestRun(files, compare);
   const base = { name: "base", folder: joinPath(demoFolder, "base"), config: presetConfig("demo") };
   if (run === undefined) return [base];
   const config = await runConfig(files, run);
   const folders: Record<string, string> = {
-    base: config.model === "demo" ? base.folder : config.model,
+    base: config.model === "demo" || !compare.includes("base")
+      ? base.folder
+      : (await fetchModel(config.model, {
+        progress,
+        pinned: (await pinnedSources(files, run))?.model?.commit,
+      })).folder,
     sft: joinPath(run, "models/sft"),
     ppo: joinPath(run, "models/ppo"),
   };
@@ -403,7 +419,14 @@ async function standardInput(): Promise<Uint8Array | null> {
 
 if (import.meta.main) {
   try {
-    console.log(await generateTask(Deno.args, { files: diskFiles(), readInput: standardInput, openGpu }));
+    console.log(
+      await generateTask(Deno.args, {
+        files: diskFiles(),
+        readInput: standardInput,
+        openGpu,
+        progress: terminalProgress(standardError()),
+      }),
+    );
   } catch (error) {
     failWith(error);
   }

@@ -3,7 +3,7 @@
  * directory with a report. Started again in the same directory it skips what is done and goes on from the last checkpoint.
  */
 import { type Gpu, GpuError } from "../kernels/gpu.ts";
-import { DamagedFileError, type Files, joinPath, readJson, sha256OfFile, writeJson } from "../lab/bytes.ts";
+import { DamagedFileError, type Files, joinPath, readJson, writeJson } from "../lab/bytes.ts";
 import { openCheckpoint, requireTensors } from "../lab/checkpoint_files.ts";
 import {
   type Config,
@@ -14,7 +14,6 @@ import {
   readConfig,
 } from "../lab/config.ts";
 import { boolean, words } from "../lab/config_fields.ts";
-import { type Dataset, loadDemoData, loadTldrFolder } from "../lab/dataset.ts";
 import { goldScore } from "../lab/demo/gold.ts";
 import { readJsonl } from "../lab/jsonl.ts";
 import { runStages } from "../lab/pipeline.ts";
@@ -39,7 +38,9 @@ import { failWith } from "./exit.ts";
 import { settleKernels } from "./kernel_choices.ts";
 import { diskFiles, hasEnded, thisProcess } from "./files.ts";
 import { type Flags, helpText, parseFlags } from "./flags.ts";
+import { isAtHand } from "./hub.ts";
 import { standardOutput, terminalProgress } from "./progress.ts";
+import { digestSources, fetchSources, loadSources, pinnedSources } from "./sources.ts";
 import { versions } from "./versions.ts";
 
 const usage = {
@@ -61,9 +62,6 @@ const usage = {
   ],
 } as const;
 
-/** The demo's folders, beside this file wherever the repository lies. */
-const demoFolder = decodeURIComponent(new URL("../public/demo", import.meta.url).pathname);
-
 async function main(): Promise<void> {
   const flags = parseFlags(Deno.args, usage);
   const terminal = standardOutput();
@@ -73,8 +71,9 @@ async function main(): Promise<void> {
   const { config, why } = await chooseConfig(files, flags);
   const progress = terminalProgress(terminal);
   progress.note(why);
-  const baseFolder = config.model === "demo" ? joinPath(demoFolder, "base") : config.model;
-  const dataset = await loadDataset(files, config);
+  const sources = await fetchSources(config, await pinnedSources(files, config.out), progress);
+  const { baseFolder } = sources;
+  const dataset = await loadSources(files, sources);
   // What needs no device and little time is looked at first: bad input must not cost an hour of preprocessing.
   if (flags.own.stages.some((stage) => stage !== "preprocess")) derivedFields(config, splitSizes(dataset));
   const shape = await readQwen2Config(files, baseFolder);
@@ -92,7 +91,7 @@ async function main(): Promise<void> {
     for (const sentence of directory.healed) progress.note(sentence);
     const settled = await settleKernels(gpu, files, config, shape);
     if (settled) progress.note(settled);
-    const inputs = await digests(files, config, baseFolder);
+    const inputs = await digestSources(files, sources);
     const record: RunRecord = {
       format: 1,
       config: config as unknown as Record<string, unknown>,
@@ -102,6 +101,7 @@ async function main(): Promise<void> {
       kernels: Object.fromEntries(gpu.choices),
       versions: await versions(),
       inputs,
+      sources: sources.pinned,
     };
     await writeJson(files, joinPath(config.out, "run.json"), record);
     const run: Run = {
@@ -169,12 +169,12 @@ async function chooseConfig(
     return { config: { ...config, out }, why: `Going on with ${out} as its run.json says.` };
   }
   const preset: PresetName = flags.preset ??
-    (flags.overrides.model || flags.overrides.data ? "spark" : await findPreset(files));
+    (flags.overrides.model || flags.overrides.data ? "spark" : await findPreset());
   const config = configure(preset, flags.overrides);
   const why = flags.preset
     ? `Preset ${preset}, as asked for.`
     : preset === "demo"
-    ? "Preset demo, as no real model and data are in sight; for the published recipe, use --preset spark with --model FOLDER --data FOLDER."
+    ? "Preset demo, as no real model and data are in sight; for the published recipe, use --preset spark, which fetches them."
     : "Preset spark, the published recipe, as model and data are there; --preset demo for the embedded one.";
   const changed = differences(config, configure(preset, {})).map(({ path }) => path);
   return { config, why: changed.length > 0 ? `${why} Changed: ${changed.join(", ")}.` : why };
@@ -190,10 +190,10 @@ function merge(config: Config, { overrides }: Flags<typeof usage.own>): Config {
   return readConfig(merged);
 }
 
-/** The published recipe where its default folders are there, else the demo. */
-async function findPreset(files: Files): Promise<PresetName> {
+/** The published recipe where its model and data are there, in the Hub's cache as a rule; else the demo. */
+async function findPreset(): Promise<PresetName> {
   const { model, data } = configure("spark", {});
-  return await files.exists(joinPath(model, "config.json")) && await files.exists(data) ? "spark" : "demo";
+  return await isAtHand("model", model) && await isAtHand("dataset", data) ? "spark" : "demo";
 }
 
 async function readRun(files: Files, path: string): Promise<Pick<RunRecord, "config" | "startedAt">> {
@@ -221,26 +221,6 @@ async function newestRun(files: Files): Promise<string> {
     throw new DamagedFileError("There is no run in runs/ to resume; name one with --out FOLDER.");
   }
   return started.sort().at(-1)![1];
-}
-
-async function loadDataset(files: Files, config: Config): Promise<Dataset> {
-  return config.data === "demo"
-    ? await loadDemoData(files, demoFolder)
-    : await loadTldrFolder(files, config.data);
-}
-
-/** SHA-256 of the base model's and the data's files: inputs of every stage. */
-async function digests(files: Files, config: Config, baseFolder: string): Promise<Record<string, string>> {
-  const found: Record<string, string> = {};
-  const add = async (label: string, folder: string, pattern: RegExp) => {
-    for (const name of (await files.list(folder)).filter((file) => pattern.test(file))) {
-      found[`${label}/${name}`] = (await sha256OfFile(files, joinPath(folder, name))).sha256;
-    }
-  };
-  await add("model", baseFolder, /\.(json|safetensors)$/);
-  const data = config.data === "demo" ? demoFolder : config.data;
-  await add("data", data, /\.jsonl(\.gz)?$/);
-  return found;
 }
 
 /** Everything the report shows, from the run directory. */

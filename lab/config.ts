@@ -75,14 +75,20 @@ export const schema = {
       neutral: true,
     }),
     model: text("Qwen/Qwen2.5-0.5B", {
-      doc: 'Base model: folder or Hub id; "demo" is the embedded one',
+      doc: 'Base model: folder or Hub id (owner/name@revision); "demo" is the embedded one',
       from: "ours; P2 has Pythia",
       placeholder: "MODEL",
     }),
-    data: text("data", {
-      doc: 'Folder with TL;DR posts and comparisons; "demo" is the embedded data',
+    data: text("vwxyzjn/summarize_from_feedback_tldr_3_filtered", {
+      doc: 'TL;DR posts: folder or Hub id; "demo" is the embedded data, comparisons included',
+      from: "P2",
+      placeholder: "DATA",
+    }),
+    comparisons: text("", {
+      doc: "Comparisons: folder, Hub id or URL; none = those in data's folder, or else OpenAI's",
       from: "ours",
-      placeholder: "FOLDER",
+      placeholder: "DATA",
+      mayBeEmpty: true,
     }),
     gpu: choice(["auto", "dawn", "native"], "auto", {
       doc: "WebGPU implementation; auto is Dawn on a GPU and Deno's own on software adapters",
@@ -448,7 +454,12 @@ export function readConfig(json: unknown, what = "the configuration"): Config {
 }
 
 /** What no single field can know. */
-function checkTogether({ ppo, evaluate }: Config): void {
+function checkTogether({ data, comparisons, ppo, evaluate }: Config): void {
+  if (data === "demo" && comparisons !== "") {
+    throw new RangeError(
+      "The demo's data has its own comparisons; leave --comparisons out or name other --data.",
+    );
+  }
   if (ppo.batch > ppo.episodes) {
     throw new RangeError(
       `ppo.batch is ${ppo.batch} but only ppo.episodes ${ppo.episodes} are to be sampled; lower the one or raise the other.`,

@@ -45,18 +45,22 @@ export async function loadDemoData(files: Files, folder: string): Promise<Datase
 
 /**
  * The published files in a folder: `train.jsonl`, `valid.jsonl`, `test.jsonl` of tldr_3_filtered, and OpenAI's comparison batches
- * (`*.json`, one object a line) in `comparisons/`.
+ * (`*.json`, one object a line) in a folder of their own, by default `comparisons/` beside them.
  * @throws naming file and line where a row cannot be understood
  */
-export async function loadTldrFolder(files: Files, folder: string): Promise<Dataset> {
+export async function loadTldrFolder(
+  files: Files,
+  folder: string,
+  comparisons = joinPath(folder, "comparisons"),
+): Promise<Dataset> {
   const posts = async (name: string) => {
     const path = joinPath(folder, name);
     return Array.from(readTldr(path, await files.read(path)));
   };
-  const names = (await files.list(joinPath(folder, "comparisons"))).filter((name) => /\.jsonl?$/.test(name));
+  const names = (await files.list(comparisons)).filter((name) => /\.jsonl?$/.test(name));
   const rows: Comparison[] = [];
   for (const name of names) {
-    const path = joinPath(folder, "comparisons", name);
+    const path = joinPath(comparisons, name);
     for (const row of readComparisons(path, await files.read(path))) rows.push(row);
   }
   const { train, valid1, valid2, cnndm } = splitComparisons(rows);

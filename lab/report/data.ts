@@ -28,6 +28,16 @@ export interface RunRecord {
   versions: Record<string, string>;
   /** SHA-256 of input files by name. */
   inputs?: Record<string, string>;
+  /** What came from the Hub or another server, by configuration field; resuming takes the same commit wherever a branch is by then. */
+  sources?: Partial<Record<"model" | "data" | "comparisons", PinnedSource>>;
+}
+
+/** Something fetched. */
+export interface PinnedSource {
+  /** As the configuration has it: "Qwen/Qwen2.5-0.5B", a URL. */
+  name: string;
+  /** Git's 40 digits, or 40 of a digest over files that are in no repository. */
+  commit: string;
 }
 
 /** One line of `metrics.jsonl`: the figures that became known at one step, by the names of lab/metrics.ts. */

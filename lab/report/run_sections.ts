@@ -23,6 +23,10 @@ export function runSection({ run, stages }: ReportData): Html {
     ["Features", abilities.join(", ") || "none beyond WebGPU's core"],
     ["Seed", String(run.config.seed)],
     ["Started", run.startedAt.replace("T", " ").replace(/\.\d+Z$|Z$/, " UTC")],
+    ...Object.entries(run.sources ?? {}).map(([field, { name, commit }]): [string, Content] => [
+      field,
+      `${name} at ${commit}`,
+    ]),
     ...Object.entries(run.versions).map(([name, version]): [string, Content] => [name, version]),
     ...(run.kernelDigest
       ? [["Kernels, SHA-256", html`<code>${run.kernelDigest}</code>`] as [string, Content]]

@@ -59,10 +59,12 @@ Deno.test("bad places, models and data", async (t) => {
     const none = joinPath(place.folder, "none");
     assertExplained(
       await train(tiny({ ...place, model: none }, out)),
-      joinPath(none, "config.json"),
-      "check",
+      `no folder ${none}`,
+      "check --model",
     );
-    assertExplained(await train(tiny({ ...place, data: none }, out)), none, "check");
+    assertExplained(await train(tiny({ ...place, data: none }, out)), `no folder ${none}`, "check --data");
+    const elsewhere = [...tiny(place, out), "--comparisons", none];
+    assertExplained(await train(elsewhere), `no folder ${none}`, "check --comparisons");
   });
 
   for (
