@@ -100,51 +100,86 @@ async function lock(
   hasEnded: (holder: RunOwner) => boolean | Promise<boolean>,
 ): Promise<() => Promise<void>> {
   const path = joinPath(run, "lock.json");
+  const release = await takeLock(files, run, path, owner, hasEnded);
+  // Claims on earlier locks are only left where a taker was killed; nobody can act on one while another lock is in place.
+  for (const name of await files.list(run)) {
+    if (name.startsWith("lock.json.")) await files.remove(joinPath(run, name));
+  }
+  return release;
+}
+
+/**
+ * Creates the lock at `path`, past one whose holder has ended. Only the holder of the claim on a dead lock (itself a lock, named after
+ * the dead one's token) may remove it, and a lock's token never comes back: so whoever sees the dead lock in place while holding its
+ * claim can remove it without removing a live one. A claim whose holder was killed is taken over in the same way.
+ * @returns gives the lock up; harmless when done twice
+ */
+async function takeLock(
+  files: Files,
+  run: string,
+  path: string,
+  owner: RunOwner,
+  hasEnded: (holder: RunOwner) => boolean | Promise<boolean>,
+): Promise<() => Promise<void>> {
   const token = crypto.randomUUID();
   const content = new TextEncoder().encode(
     JSON.stringify({ ...owner, since: new Date().toISOString(), token }) + "\n",
   );
-  if (!await files.createNew(path, content)) {
-    const holder = await readLock(files, path);
-    if (holder && !await hasEnded(holder)) throw locked(run, path, holder);
-    if (holder) {
-      // Two runs may find the same dead lock. Only one of them can move it away, and what was moved shows whether it was that one.
-      const aside = `${path}.${token}`;
-      await files.rename(path, aside).catch(() => {});
-      const moved = await readLock(files, aside);
-      if (moved && moved.token !== holder.token) {
-        await files.rename(aside, path);
-        throw locked(run, path, moved);
-      }
-      await files.remove(aside);
-    }
-    if (!await files.createNew(path, content)) throw locked(run, path, await readLock(files, path));
-  }
-  return async () => {
+  const release = async () => {
     if ((await readLock(files, path))?.token === token) await files.remove(path);
   };
+  if (await files.createNew(path, content)) return release;
+
+  const holder = await readLock(files, path);
+  if (holder) {
+    if (!await hasEnded(holder)) throw locked(run, path, holder);
+    const releaseClaim = await takeLock(
+      files,
+      run,
+      joinPath(run, `lock.json.${holder.token}`),
+      owner,
+      hasEnded,
+    );
+    try {
+      if ((await readLock(files, path))?.token === holder.token) await files.remove(path);
+      if (await files.createNew(path, content)) return release;
+    } finally {
+      await releaseClaim();
+    }
+  }
+  throw locked(run, path, await readLock(files, path));
 }
+
+/** How often a lock that changes hands while it is being looked at is looked at again. */
+const mostLooks = 10;
 
 /** The lock's content, or undefined where there is none (any more). */
 async function readLock(
   files: Files,
   path: string,
+  look = 1,
 ): Promise<RunOwner & { since: string; token: string } | undefined> {
   let json;
   try {
     json = await readJson(files, path) as Partial<RunOwner & { since: string; token: string }> | null;
   } catch (error) {
-    if (error instanceof FileAccessError && !await files.exists(path)) return undefined;
+    if (error instanceof FileAccessError) {
+      if (!await files.exists(path)) return undefined;
+      // One lock was gone and another is there already, or the file cannot be read at all.
+      if (look < mostLooks) return await readLock(files, path, look + 1);
+    }
     if (error instanceof DamagedFileError) {
       throw new RunLockedError(`${path} is damaged; if no other run uses this directory, delete that file.`);
     }
     throw error;
   }
   const { pid, host, instance = "", since = "an unknown time", token = "" } = json ?? {};
-  if (typeof pid !== "number" || typeof host !== "string" || typeof instance !== "string") {
+  const names = [host, instance, since, token].every((name) => typeof name === "string");
+  // The token becomes part of a file's name.
+  if (typeof pid !== "number" || !names || !/^[\w-]*$/.test(token)) {
     throw new RunLockedError(`${path} is damaged; if no other run uses this directory, delete that file.`);
   }
-  return { pid, host, instance, since: String(since), token: String(token) };
+  return { pid, host: host!, instance, since, token };
 }
 
 function locked(run: string, path: string, holder?: RunOwner & { since: string }): RunLockedError {

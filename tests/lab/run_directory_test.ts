@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "deno-std/assert/mod.js";
+import { setImmediate } from "node:timers";
 import { DamagedFileError, type Files, memoryFiles } from "../../lab/bytes.ts";
+import { random } from "../../lab/demo/random.ts";
 import {
   newestCheckpoint,
   openRunDirectory,
@@ -250,32 +252,76 @@ Deno.test("a second run in the same directory is refused until the first has rel
   assertEquals((await files.list("run")).filter((name) => name.includes("lock")), []);
 });
 
-Deno.test("of many runs that find the same dead lock only one gets the directory", async () => {
-  for (let round = 0; round < 20; round++) {
+/**
+ * Lets several processes use the same files one operation at a time, in an order drawn from `seed`. A process that is killed never
+ * gets a turn again.
+ */
+function turns(files: Files, seed: number) {
+  const rng = random(seed);
+  const waiting: { pid: number; go: () => void }[] = [];
+  const killed = new Set<number>();
+  const turn = (pid: number) => new Promise<void>((go) => waiting.push({ pid, go }));
+  return {
+    killed,
+    filesOf: (pid: number): Files => ({
+      ...files,
+      read: async (path) => (await turn(pid), await files.read(path)),
+      exists: async (path) => (await turn(pid), await files.exists(path)),
+      list: async (path) => (await turn(pid), await files.list(path)),
+      createNew: async (path, content) => (await turn(pid), await files.createNew(path, content)),
+      remove: async (path) => (await turn(pid), await files.remove(path)),
+      rename: async (from, to) => (await turn(pid), await files.rename(from, to)),
+    }),
+    /** Gives turns until nobody waits for one, killing one process in `killOneIn` before its turn (0 = nobody). */
+    async play(killOneIn: number): Promise<void> {
+      for (;;) {
+        await new Promise<void>((resume) => setImmediate(resume));
+        const ready = waiting.filter(({ pid }) => !killed.has(pid));
+        if (ready.length === 0) return;
+        const next = ready[rng.below(ready.length)];
+        if (killOneIn > 0 && rng.below(killOneIn) === 0) killed.add(next.pid);
+        else waiting.splice(waiting.indexOf(next), 1)[0].go();
+      }
+    },
+  };
+}
+
+Deno.test("of many runs that find the same dead lock exactly one gets the directory, and it leaves nothing behind", async () => {
+  for (let round = 0; round < 300; round++) {
     const memory = memoryFiles();
     await openRunDirectory(memory, "run", ME, () => false);
-    // Each operation takes its own time, so that the takers interleave differently in every round.
-    let state = round;
-    const pause = () => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return new Promise<void>((resolve) => setTimeout(resolve, (state >>> 16) % 4));
-    };
-    const files: Files = {
-      ...memory,
-      read: async (path) => (await pause(), await memory.read(path)),
-      createNew: async (path, content) => (await pause(), await memory.createNew(path, content)),
-      rename: async (from, to) => (await pause(), await memory.rename(from, to)),
-    };
-    const takers = Array.from(
-      { length: 4 },
-      (_, i) =>
-        openRunDirectory(files, "run", { pid: 10 + i, host: "here", instance: "" }, ({ pid }) => pid === 1),
+    const { filesOf, play } = turns(memory, round);
+    const takers = [10, 11, 12, 13].map((pid) =>
+      openRunDirectory(filesOf(pid), "run", { pid, host: "here", instance: "" }, ({ pid }) => pid === 1)
     );
-    const results = await Promise.allSettled(takers);
-    assertEquals(results.filter(({ status }) => status === "fulfilled").length, 1, `round ${round}`);
-    for (const result of results) {
+    const results = Promise.allSettled(takers);
+    await play(0);
+    const got = (await results).filter(({ status }) => status === "fulfilled");
+    assertEquals(got.length, 1, `round ${round}`);
+    for (const result of await results) {
       if (result.status === "rejected") assert(result.reason instanceof RunLockedError, result.reason);
     }
+    assertEquals((await memory.list("run")).filter((name) => name.startsWith("lock")), ["lock.json"]);
+  }
+});
+
+Deno.test("runs that are killed while they take a dead lock neither let two others in nor keep the next one out", async () => {
+  for (let round = 0; round < 300; round++) {
+    const memory = memoryFiles();
+    await openRunDirectory(memory, "run", ME, () => false);
+    const { filesOf, play, killed } = turns(memory, 1000 + round);
+    const hasEnded = ({ pid }: RunOwner) => pid === 1 || killed.has(pid);
+    const holders: number[] = [];
+    for (const pid of [10, 11, 12, 13]) {
+      openRunDirectory(filesOf(pid), "run", { pid, host: "here", instance: "" }, hasEnded)
+        .then(() => holders.push(pid), (error) => assert(error instanceof RunLockedError, error));
+    }
+    await play(8);
+    const alive = holders.filter((pid) => !killed.has(pid));
+    assert(alive.length <= 1, `round ${round}: ${alive} hold the directory`);
+    const next = openRunDirectory(memory, "run", ME, ({ pid }) => hasEnded({ ...ME, pid }));
+    if (alive.length === 1) await assertRejects(() => next, RunLockedError, `process ${alive[0]}`);
+    else await (await next).release();
   }
 });
 
