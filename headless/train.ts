@@ -2,7 +2,7 @@
  * `deno task train`: takes a base model through the published recipe, preprocess → sft → reward → ppo → evaluate, and writes a run
  * directory with a report. Started again in the same directory it skips what is done and goes on from the last checkpoint.
  */
-import { type Gpu, GpuError } from "../kernels/gpu.ts";
+import { GpuError } from "../kernels/gpu.ts";
 import { DamagedFileError, type Files, joinPath, readJson, sha256OfFile, writeJson } from "../lab/bytes.ts";
 import { openCheckpoint, requireTensors } from "../lab/checkpoint_files.ts";
 import {
@@ -17,7 +17,9 @@ import { boolean, words } from "../lab/config_fields.ts";
 import { type Dataset, loadDemoData, loadTldrFolder } from "../lab/dataset.ts";
 import { goldScore } from "../lab/demo/gold.ts";
 import { readJsonl } from "../lab/jsonl.ts";
-import { runStages } from "../lab/pipeline.ts";
+import { runStages, stagesToRun } from "../lab/pipeline.ts";
+import { planRun } from "../lab/plan.ts";
+import { memoryTable, planTable, type StagePlan } from "../lab/plan_table.ts";
 import { readQwen2Config } from "../lab/qwen2.ts";
 import { expectedTensors } from "../lab/qwen2_config.ts";
 import { buildReport } from "../lab/report/report.ts";
@@ -48,6 +50,10 @@ const usage = {
     "Runs the recipe: preprocess, supervised fine-tuning, reward model, PPO, evaluation; then writes report.html.",
   own: {
     stages: words(stageNames, stageNames, { doc: "Only these stages; earlier ones must have been run" }),
+    "dry-run": boolean(false, {
+      doc:
+        "Preprocess, print the plan (steps, tokens, operations, memory, time by a few measured steps), and stop",
+    }),
     resume: boolean(false, {
       doc: "Take the configuration from the run directory's run.json; other flags still count",
     }),
@@ -120,10 +126,23 @@ async function main(): Promise<void> {
       stopping: () => interrupts.count > 0,
     };
     const stages = stageNames.filter((stage) => flags.own.stages.includes(stage));
-    await runThroughLosses(run, () => runStages(run, stages, inputs, () => performance.now()));
+    const clock = () => performance.now();
+    await runStages(run, stages.filter((stage) => stage === "preprocess"), inputs, clock);
+    const plan = await planRun(run, await stagesToRun(run, stages, inputs), {
+      clock,
+      measure: flags.own["dry-run"] ? "always" : "auto",
+    });
+    for (const line of planTable(plan)) progress.note(line);
+    if (flags.own["dry-run"]) {
+      for (const line of memoryTable(plan)) progress.note(line);
+      return;
+    }
+    if (plan.length > 0) await writeJson(files, joinPath(config.out, "plan.json"), plan);
+    const rest = stages.filter((stage) => stage !== "preprocess");
+    await runThroughLosses(run, () => runStages(run, rest, inputs, clock));
     record.kernels = Object.fromEntries(run.gpu.choices);
     await writeJson(files, joinPath(config.out, "run.json"), record);
-    const data = await reportData(files, config.out, record, run.gpu);
+    const data = await reportData(files, config.out, record);
     await files.writeAtomic(joinPath(config.out, "report.html"), new TextEncoder().encode(buildReport(data)));
     console.log(`\n${terminalSummary(data, terminal.columns() ?? 100)}`);
     console.log(`\nReport: ${joinPath(config.out, "report.html")}`);
@@ -244,7 +263,7 @@ async function digests(files: Files, config: Config, baseFolder: string): Promis
 }
 
 /** Everything the report shows, from the run directory. */
-async function reportData(files: Files, out: string, run: RunRecord, gpu: Gpu): Promise<ReportData> {
+async function reportData(files: Files, out: string, run: RunRecord): Promise<ReportData> {
   const metrics: MetricRecord[] = [];
   for await (const { value } of readJsonl(files, joinPath(out, "metrics.jsonl"))) {
     metrics.push(value as MetricRecord);
@@ -256,11 +275,12 @@ async function reportData(files: Files, out: string, run: RunRecord, gpu: Gpu): 
     const { output } = await readJson(files, path) as unknown as { output: StageFacts };
     stages.push(output);
   }
-  if (stages.length > 0) stages[stages.length - 1].memoryPlan ??= gpu.memory.plan();
+  const plan = joinPath(out, "plan.json");
   const evaluation = joinPath(out, "evaluation.json");
   return {
     run,
     stages,
+    plan: await files.exists(plan) ? await readJson(files, plan) as unknown as StagePlan[] : undefined,
     metrics,
     evaluation: await files.exists(evaluation)
       ? await readJson(files, evaluation) as unknown as Evaluation

@@ -6,7 +6,7 @@ import { digestOfJson, joinPath } from "./bytes.ts";
 import { stageInputs } from "./config.ts";
 import { type StageFacts, type StageName, stageNames } from "./report/data.ts";
 import { forgetRecords, modelFolder, type Run, Stopped } from "./run.ts";
-import { newestCheckpoint, readStageRecord, writeStageRecord } from "./run_directory.ts";
+import { newestCheckpoint, readStageRecord, type StageRecord, writeStageRecord } from "./run_directory.ts";
 import { evaluate } from "./stages/evaluate.ts";
 import { ppo } from "./stages/ppo.ts";
 import { preprocess } from "./stages/preprocess.ts";
@@ -59,10 +59,9 @@ export async function runStages(
   const facts: StageFacts[] = [];
   for (const [i, stage] of stages.entries()) {
     const inputs = { ...stageInputs(run.config, stage), ...inputDigests };
-    const record = await readStageRecord(run.files, run.path, stage, inputs);
-    const there = await Promise.all(leaves[stage](run).map((path) => run.files.exists(path)));
-    if (record && there.every(Boolean)) {
-      facts.push({ ...record.output as unknown as StageFacts, name: stage, ran: false });
+    const before = await doneBefore(run, stage, inputDigests);
+    if (before) {
+      facts.push({ ...before.output as unknown as StageFacts, name: stage, ran: false });
       run.progress.note(`${stage}: done before with the same inputs, skipped`);
       continue;
     }
@@ -89,6 +88,30 @@ export async function runStages(
     if (run.stopping() && i + 1 < stages.length) throw new Stopped(run, stage);
   }
   return facts;
+}
+
+/** The record of a stage that need not run: it was done with these inputs, and what it left is there. */
+async function doneBefore(
+  run: Run,
+  stage: StageName,
+  inputDigests: Record<string, string>,
+): Promise<StageRecord | undefined> {
+  const inputs = { ...stageInputs(run.config, stage), ...inputDigests };
+  const record = await readStageRecord(run.files, run.path, stage, inputs);
+  const there = await Promise.all(leaves[stage](run).map((path) => run.files.exists(path)));
+  return there.every(Boolean) ? record : undefined;
+}
+
+/** Those of the given stages that {@link runStages} would not skip. Once one has to run, so have all that build on it. */
+export async function stagesToRun(
+  run: Run,
+  stages: readonly StageName[],
+  inputDigests: Record<string, string>,
+): Promise<StageName[]> {
+  for (const [i, stage] of stages.entries()) {
+    if (!await doneBefore(run, stage, inputDigests)) return stages.slice(i);
+  }
+  return [];
 }
 
 const needs: Record<StageName, StageName[]> = {

@@ -3,7 +3,7 @@
  * optional, so that a report of half a run can be drawn too.
  */
 import type { DeviceFacts } from "../../kernels/device.ts";
-import type { PlanRow } from "../../kernels/memory.ts";
+import type { StagePlan } from "../plan_table.ts";
 import type { Difference, LengthBin, LengthControlled, WinRate } from "../winrate.ts";
 
 /** The stages of a run, in order. */
@@ -62,7 +62,6 @@ export interface StageFacts {
   tokens?: number;
   /** Bytes. */
   peakMemory?: number;
-  memoryPlan?: PlanRow[];
   /** One line on what came of it. */
   summary?: string;
   invariants?: Invariant[];
@@ -210,6 +209,8 @@ export interface Evaluation {
 export interface ReportData {
   run: RunRecord;
   stages: StageFacts[];
+  /** `plan.json`: what the last invocation foresaw of the stages that it ran. */
+  plan?: StagePlan[];
   metrics: MetricRecord[];
   evaluation?: Evaluation;
   /** ISO 8601, UTC; when the report was made. */

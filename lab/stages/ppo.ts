@@ -194,28 +194,41 @@ export function steerKl(
 // ---- rollout and score ----
 
 /** Samples responses and measures everything that stays fixed while the batch is trained on. */
-async function rollOut(
+export async function rollOut(
   run: Run,
   networks: Networks,
   queries: Uint32Array[],
   update: number,
 ): Promise<Rollout> {
-  const { gpu, config, tokenizer } = run;
-  const { temperature: tau, responseLength: T, topK, topP, decodeBatch, microTokens } = config.ppo;
-  // The released code adds 1e-7, so that a temperature of 0 would not divide by it.
-  const temperature = tau + 1e-7;
-  const vocabulary = tokenizer.padId;
-  const responses = await generate(gpu, networks.policy, queries, {
-    responseLength: T,
-    temperature,
+  const { temperature, responseLength, topK, topP, decodeBatch } = run.config.ppo;
+  const responses = await generate(run.gpu, networks.policy, queries, {
+    responseLength,
+    temperature: temperature + nudge,
     topK,
     topP,
-    vocabulary,
-    seed: config.seed,
+    vocabulary: run.tokenizer.padId,
+    seed: run.config.seed,
     stage: stageKeys.ppo,
     step: update,
     batch: decodeBatch,
   });
+  return await measureResponses(run, networks, queries, responses);
+}
+
+/** The released code adds this to the temperature, so that one of 0 would not be divided by. */
+const nudge = 1e-7;
+
+/** Logprobs, values and scores of responses; T ids each, as sampled. */
+export async function measureResponses(
+  run: Run,
+  networks: Networks,
+  queries: Uint32Array[],
+  responses: Uint32Array[],
+): Promise<Rollout> {
+  const { gpu, config, tokenizer } = run;
+  const { responseLength: T, microTokens } = config.ppo;
+  const temperature = config.ppo.temperature + nudge;
+  const vocabulary = tokenizer.padId;
   const ends = responses.map((response) => response.indexOf(tokenizer.eosId));
   const hasEos = ends.map((end) => end >= 0 ? 1 : 0);
   const last = ends.map((end) => end >= 0 ? end : T - 1);
@@ -285,7 +298,7 @@ interface Improvement {
 }
 
 /** Rewards, advantages, and `epochs` passes of clipped updates over the batch. */
-async function improve(
+export async function improve(
   run: Run,
   { policy, critic }: Networks,
   rollout: Rollout,
@@ -395,7 +408,7 @@ function trainOn(
 ): number {
   const { gpu, config, tokenizer } = run;
   const fields = config.ppo, T = fields.responseLength;
-  const temperature = fields.temperature + 1e-7, vocabulary = tokenizer.padId;
+  const temperature = fields.temperature + nudge, vocabulary = tokenizer.padId;
   const episodes = minibatch.map((b) => {
     const tokens = concatenate(rollout.queries[b], rollout.responses[b].subarray(0, rollout.last[b] + 1));
     return { b, tokens, last: rollout.last[b], query: rollout.queries[b].length };
@@ -564,7 +577,12 @@ async function writeEpisodes(
 const episodesKept = 4;
 
 /** The fixed posts' summaries at this point of training. */
-async function sampleTable(run: Run, policy: Qwen2, rewardModel: Qwen2, update: number): Promise<void> {
+export async function sampleTable(
+  run: Run,
+  policy: Qwen2,
+  rewardModel: Qwen2,
+  update: number,
+): Promise<void> {
   const { config, dataset } = run;
   if (config.ppo.sampleEvery === 0) return;
   const table = await readTable(run.files, tablePath(run, "posts", "validation"));

@@ -112,7 +112,7 @@ interface StepFigures {
   tokens: number;
 }
 
-async function sftStep(
+export async function sftStep(
   run: Run,
   model: Qwen2,
   table: TokenTable,
