@@ -3,7 +3,16 @@
  * directory with a report. Started again in the same directory it skips what is done and goes on from the last checkpoint.
  */
 import { GpuError } from "../kernels/gpu.ts";
-import { DamagedFileError, type Files, joinPath, readJson, sha256OfFile, writeJson } from "../lab/bytes.ts";
+import { declaredKernels } from "../kernels/kernel.ts";
+import {
+  DamagedFileError,
+  digestOfJson,
+  type Files,
+  joinPath,
+  readJson,
+  sha256OfFile,
+  writeJson,
+} from "../lab/bytes.ts";
 import { openCheckpoint, requireTensors } from "../lab/checkpoint_files.ts";
 import {
   type Config,
@@ -106,6 +115,9 @@ async function main(): Promise<void> {
       startedAt: new Date().toISOString(),
       device: gpu.facts,
       kernels: Object.fromEntries(gpu.choices),
+      kernelDigest: await digestOfJson(
+        declaredKernels.map(({ name, source }) => [name, source].join("\n")).sort(),
+      ),
       versions: await versions(),
       inputs,
     };

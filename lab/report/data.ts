@@ -23,7 +23,7 @@ export interface RunRecord {
   /** Kernel → variant taken and why: `{ "matmul 512": "f32 tiled: 1.8 × the plain one in a trial" }`. */
   kernels: Record<string, string>;
   /** SHA-256 of all kernel sources. */
-  kernelDigest?: string;
+  kernelDigest: string;
   /** `{ precis: "0.1.0 (2997f59)", deno: "2.9.6", … }`. */
   versions: Record<string, string>;
   /** SHA-256 of input files by name. */

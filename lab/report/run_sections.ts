@@ -25,9 +25,7 @@ export function runSection({ run, stages, plan }: ReportData): Html {
     ["Seed", String(run.config.seed)],
     ["Started", run.startedAt.replace("T", " ").replace(/\.\d+Z$|Z$/, " UTC")],
     ...Object.entries(run.versions).map(([name, version]): [string, Content] => [name, version]),
-    ...(run.kernelDigest
-      ? [["Kernels, SHA-256", html`<code>${run.kernelDigest}</code>`] as [string, Content]]
-      : []),
+    ["Kernels, SHA-256", html`<code>${run.kernelDigest}</code>`],
     ...(run.choices ?? []).map((choice): [string, Content] => ["Chosen", choice]),
   ];
   const foreseen = new Map((plan ?? []).map((stage) => [stage.name, stage.peakMemory]));
