@@ -9,7 +9,8 @@ import { silent } from "./progress.ts";
 import { allocateQwen2, type Qwen2 } from "./qwen2.ts";
 import type { Qwen2Config } from "./qwen2_config.ts";
 import type { Run } from "./run.ts";
-import { sequenceScores } from "./scoring.ts";
+import { joined, responseProbe, sequenceScores, tokenLogprobs } from "./scoring.ts";
+import { evaluationSizes } from "./stages/evaluate.ts";
 import { improve, measure, rollOut } from "./stages/ppo.ts";
 import { sampleTable } from "./stages/ppo_records.ts";
 import { splitSizes, tablePath } from "./stages/preprocess.ts";
@@ -27,6 +28,8 @@ const mostSteps = 8;
 const mostUpdates = 3;
 /** Sequences of an evaluation that are rehearsed, at least: a batch of generation. */
 const fewestEvaluated = 64;
+/** Batches of generation in the last stage, at most: how long the queries of a batch are decides on the size of its caches. */
+const mostBatches = 6;
 
 /** What a stage needs at its highest, in bytes, and the buffers that make it up. */
 export async function rehearse(
@@ -152,25 +155,44 @@ const rehearsals: Record<
   },
 
   async evaluate(run, config, look) {
-    const { evaluate, preprocess, reward } = run.config;
+    const { evaluate, preprocess, reward, ppo, seed } = run.config;
     const table = await readTable(run.files, tablePath(run, "posts", evaluate.split));
-    const full = Math.ceil(2 * reward.microTokens * rowCount(table) / table.tokens.length);
-    const rows = Math.min(rowCount(table), Math.max(evaluate.decodeBatch, full));
-    const queries = Array.from({ length: rows }, (_, row) => queryAt(table, row));
+    const posts = Math.min(rowCount(table), evaluate.posts || Infinity);
+    const { klPosts, bestPosts, bestOf } = evaluationSizes(run, posts);
+    const queries = Array.from({ length: posts }, (_, row) => queryAt(table, row));
+    const samples = queries.slice(0, bestPosts).flatMap((query) => Array<Uint32Array>(bestOf).fill(query));
     const policy = allocate(run.gpu, config, "policy", "language", false);
-    await writeSummaries(run, policy, queries, {
-      temperature: evaluate.temperature,
-      stage: stageKeys.evaluate,
-      step: 0,
-      responseLength: preprocess.responseTokens,
-      batch: evaluate.decodeBatch,
+    for (
+      const [prompts, T] of [
+        [queries, preprocess.responseTokens],
+        [queries, ppo.responseLength],
+        [samples, preprocess.responseTokens],
+      ] as const
+    ) {
+      await writeSummaries(run, policy, prompts.slice(0, mostBatches * evaluate.decodeBatch), {
+        temperature: evaluate.temperature,
+        stage: stageKeys.evaluate,
+        step: 0,
+        responseLength: T,
+        batch: evaluate.decodeBatch,
+      });
+    }
+    const lengths = random(seed);
+    const probes = queries.slice(0, klPosts).map((query) => {
+      const length = 1 + lengths.below(ppo.responseLength);
+      return responseProbe(joined(query, new Uint32Array(length)), query.length, length);
     });
-    await referenceLosses(run, policy, table, rows);
+    const { temperature, microTokens } = ppo;
+    const vocabulary = run.tokenizer.padId;
+    await tokenLogprobs(run.gpu, policy, probes, { temperature, vocabulary, microTokens });
+    const full = Math.ceil(mostBatches * reward.microTokens * rowCount(table) / table.tokens.length);
+    const read = Math.min(posts, full);
+    await referenceLosses(run, policy, table, read);
     look();
     policy.parameters.drop();
     run.gpu.trim();
     const rewardModel = allocate(run.gpu, config, "reward model", "score", false);
-    const sequences = Array.from({ length: rows }, (_, row) => sequenceAt(table, row));
+    const sequences = Array.from({ length: read }, (_, row) => sequenceAt(table, row));
     await sequenceScores(run.gpu, rewardModel, sequences, reward.microTokens);
   },
 };
