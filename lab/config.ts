@@ -17,6 +17,7 @@ import {
   type ValueOf,
   type Values,
 } from "./config_fields.ts";
+import { shortened } from "./bytes.ts";
 import { presets } from "./presets.ts";
 
 /** What the origins of defaults refer to. */
@@ -427,7 +428,9 @@ export function readConfig(json: unknown, what = "the configuration"): Config {
     for (const name of Object.keys(values)) {
       if (!Object.hasOwn(fields, name) && !(at === "" && Object.hasOwn(schema, name) && name !== "run")) {
         throw new RangeError(
-          `${what} has an unknown field ${at}${name}${nearestOf(at + name, [...fieldByPath.keys()])}.`,
+          `${what} has an unknown field ${shortened(at + name)}${
+            nearestOf(at + name, [...fieldByPath.keys()])
+          }.`,
         );
       }
     }

@@ -1,6 +1,5 @@
 /** The data of a run: posts and comparisons as they were read, and the same as token ids. */
-import type { Files } from "./bytes.ts";
-import { joinPath } from "./bytes.ts";
+import { DamagedFileError, type Files, joinPath } from "./bytes.ts";
 import { type Comparison, readComparisons, splitComparisons } from "./comparisons.ts";
 import { type DemoPost, loadComparisons, loadPosts } from "./demo/load.ts";
 import { fileOrder, readSafetensorsHeader, readTensorValues, safetensorsBytes } from "./safetensors.ts";
@@ -114,11 +113,22 @@ export async function writeTable(files: Files, path: string, table: TokenTable):
 /** @throws DamagedFileError where the file is not such a table */
 export async function readTable(files: Files, path: string): Promise<TokenTable> {
   const header = await readSafetensorsHeader(files, path);
-  const read = async (name: string) =>
-    Uint32Array.from((await readTensorValues(files, header, name)) as Uint32Array);
-  return {
+  const refuse = () =>
+    new DamagedFileError(`${path} is not a table of token ids; remove it to run preprocess again.`);
+  const read = async (name: string) => {
+    if (header.tensors.get(name)?.dtype !== "U32") throw refuse();
+    return await readTensorValues(files, header, name) as Uint32Array;
+  };
+  const table = {
     tokens: await read("tokens"),
     starts: await read("starts"),
     queryLengths: await read("queryLengths"),
   };
+  const { tokens, starts, queryLengths } = table;
+  const rows = queryLengths.length;
+  // A row has a query and a response.
+  const sound = starts.length === rows + 1 && starts[0] === 0 && starts[rows] === tokens.length &&
+    queryLengths.every((length, row) => length > 0 && starts[row] + length < starts[row + 1]);
+  if (!sound) throw refuse();
+  return table;
 }

@@ -75,6 +75,11 @@ interface Work {
   tick(sequences: number): void;
 }
 
+/** Where a run directory's evaluation is. */
+export function evaluationPath(run: string): string {
+  return joinPath(run, "evaluation.json");
+}
+
 /**
  * Evaluates whatever models the run has and writes `evaluation.json`, and all summaries to `summaries.json`.
  * @param inputs digest of what the evaluation depends on
@@ -166,7 +171,7 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
     notes,
   };
   await writeJson(files, joinPath(run.path, "summaries.json"), rows);
-  await writeJson(files, joinPath(run.path, "evaluation.json"), evaluation);
+  await writeJson(files, evaluationPath(run.path), evaluation);
   await logMetrics(run, "evaluate", 0, metricsOf(evaluation));
   await files.remove(joinPath(run.path, "evaluation"));
   progress.done(summaryOf(evaluation));
@@ -211,12 +216,19 @@ async function kept<T>(run: Run, key: string, name: string, measure: () => Promi
   const folder = joinPath(run.path, "evaluation");
   const path = joinPath(folder, `${name}.json`);
   if (await run.files.exists(path)) {
-    const found = await readJson(run.files, path) as { key: string; result: T };
-    if (found.key === key) return found.result;
+    try {
+      const found = await readJson(run.files, path) as { key: string; digest: string; result: T };
+      if (found.key === key && found.digest === await digestOfJson(found.result)) return found.result;
+    } catch {
+      // Damaged: measured again.
+    }
   }
   const result = await measure();
   await run.files.makeDirectory(folder);
-  await run.files.writeAtomic(path, new TextEncoder().encode(JSON.stringify({ key, result })));
+  await run.files.writeAtomic(
+    path,
+    new TextEncoder().encode(JSON.stringify({ key, digest: await digestOfJson(result), result })),
+  );
   return result;
 }
 
