@@ -4,7 +4,7 @@
  */
 import type { Gpu } from "../kernels/gpu.ts";
 import { chooseMatmul, exportChoices, importChoices } from "../kernels/matmul_choice.ts";
-import { DamagedFileError, type Files, joinPath, shown } from "../lab/bytes.ts";
+import { DamagedFileError, type Files, joinPath, shortened } from "../lab/bytes.ts";
 import type { Config } from "../lab/config.ts";
 import { productShapes } from "../lab/qwen2.ts";
 import type { Qwen2Config } from "../lab/qwen2_config.ts";
@@ -27,7 +27,7 @@ export async function settleKernels(
       if (importChoices(gpu, text)) return `Kernels as measured before: ${path}.`;
     } catch (error) {
       throw new DamagedFileError(
-        `${path} is damaged (${shown((error as Error).message)}); delete it to measure again.`,
+        `${path} is damaged (${shortened((error as Error).message)}); delete it to measure again.`,
       );
     }
   }

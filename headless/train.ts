@@ -76,6 +76,7 @@ async function main(): Promise<void> {
   progress.note(why);
   const baseFolder = config.model === "demo" ? joinPath(demoFolder, "base") : config.model;
   const dataset = await loadDataset(files, config);
+  for (const sentence of dataset.notes ?? []) progress.note(sentence);
   // What needs no device and little time is looked at first: bad input must not cost an hour of preprocessing.
   if (flags.own.stages.some((stage) => stage !== "preprocess")) derivedFields(config, splitSizes(dataset));
   const shape = await readQwen2Config(files, baseFolder);
@@ -98,6 +99,7 @@ async function main(): Promise<void> {
       format: 1,
       config: config as unknown as Record<string, unknown>,
       choices: [why],
+      notes: dataset.notes,
       startedAt: new Date().toISOString(),
       device: gpu.facts,
       kernels: Object.fromEntries(gpu.choices),
@@ -212,7 +214,11 @@ async function loadDataset(files: Files, config: Config): Promise<Dataset> {
 }
 
 /** SHA-256 of the base model's and the data's files: inputs of every stage. */
-async function digests(files: Files, config: Config, baseFolder: string): Promise<Record<string, string>> {
+export async function digests(
+  files: Files,
+  config: Pick<Config, "data">,
+  baseFolder: string,
+): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
   const add = async (label: string, folder: string, pattern: RegExp) => {
     for (const name of (await files.list(folder)).filter((file) => pattern.test(file))) {
@@ -220,8 +226,11 @@ async function digests(files: Files, config: Config, baseFolder: string): Promis
     }
   };
   await add("model", baseFolder, /\.(json|safetensors)$/);
-  const data = config.data === "demo" ? demoFolder : config.data;
-  await add("data", data, /\.jsonl(\.gz)?$/);
+  if (config.data === "demo") await add("data", demoFolder, /\.jsonl\.gz$/);
+  else {
+    await add("data", config.data, /\.jsonl$/);
+    await add("data/comparisons", joinPath(config.data, "comparisons"), /\.jsonl?$/);
+  }
   return found;
 }
 

@@ -26,6 +26,8 @@ export interface ComparisonSource {
 
 /** A comparison. Null stands for whatever the row does not say. */
 export interface Comparison {
+  /** Its line in the file, from 1. */
+  line: number;
   source: ComparisonSource;
   summaries: [ComparedSummary, ComparedSummary];
   /** Which of `summaries` was preferred. */
@@ -56,7 +58,7 @@ const cnndmBatches: ReadonlySet<string | null> = new Set(["batch0_cnndm", "cnndm
  * it has is of the wrong type
  */
 export function* readComparisons(path: string, bytes: Uint8Array): Generator<Comparison> {
-  for (const { place, fields } of readJsonLines(path, bytes)) {
+  for (const { place, line, fields } of readJsonLines(path, bytes)) {
     const optional = (name: string) => optionalString(place, fields, name);
     const source: ComparisonSource = {
       id: stringField(place, fields, "info.id"),
@@ -104,6 +106,7 @@ export function* readComparisons(path: string, bytes: Uint8Array): Generator<Com
     }
     const [first, second] = [summaries[0].policy, summaries[1].policy];
     yield {
+      line,
       source,
       summaries,
       choice,

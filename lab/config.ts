@@ -533,7 +533,8 @@ export function derivedFields(config: Config, data: { posts: number; pairs: numb
     const [what, has, batch] = rows < config.sft.batch
       ? ["posts", rows, "sft.batch"]
       : ["pairs", pairs, "reward.batch"];
-    throw new RangeError(`The training split has ${has} ${what}, too few for one batch; lower --${batch}.`);
+    const remedy = has === 0 ? "check --data" : `lower --${batch}`;
+    throw new RangeError(`The training split has ${has} ${what}, too few for one batch; ${remedy}.`);
   }
   const { episodes, batch, minibatches, epochs } = config.ppo;
   const updates = Math.floor(episodes / batch);

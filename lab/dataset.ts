@@ -21,6 +21,8 @@ export type PairSplit = "train" | "valid1" | "valid2" | "cnndm";
 export interface Dataset {
   posts: Record<PostSplit, SummarisedPost[]>;
   pairs: Record<PairSplit, Comparison[]>;
+  /** Sentences on what of the files is left out. */
+  notes?: string[];
 }
 
 /** The embedded data. @param folder where `public/demo` is */
@@ -44,28 +46,61 @@ export async function loadDemoData(files: Files, folder: string): Promise<Datase
 
 /**
  * The published files in a folder: `train.jsonl`, `valid.jsonl`, `test.jsonl` of tldr_3_filtered, and OpenAI's comparison batches
- * (`*.json`, one object a line) in `comparisons/`.
- * @throws naming file and line where a row cannot be understood
+ * (`*.json`, one object a line) in `comparisons/`. Comparisons that do not say which split they are of are left out, and counted
+ * in `notes`.
+ * @throws naming file and line where a row cannot be understood; the folder where it has no comparisons, or none with a split
  */
 export async function loadTldrFolder(files: Files, folder: string): Promise<Dataset> {
   const posts = async (name: string) => {
     const path = joinPath(folder, name);
-    return Array.from(readTldr(path, await files.read(path)));
+    const rows = Array.from(readTldr(path, await files.read(path)));
+    if (rows.length === 0) throw new DamagedFileError(`${path} has no posts; download it again.`);
+    return rows;
   };
-  const names = (await files.list(joinPath(folder, "comparisons"))).filter((name) => /\.jsonl?$/.test(name));
+  const pairsFolder = joinPath(folder, "comparisons");
+  const names = (await files.list(pairsFolder)).filter((name) => /\.jsonl?$/.test(name));
   const rows: Comparison[] = [];
+  const unassigned: string[] = [];
   for (const name of names) {
-    const path = joinPath(folder, "comparisons", name);
-    for (const row of readComparisons(path, await files.read(path))) rows.push(row);
+    const path = joinPath(pairsFolder, name);
+    const found = [...readComparisons(path, await files.read(path))];
+    for (const row of found) rows.push(row);
+    const without = found.filter(({ split }) => split === null);
+    if (without.length > 0) {
+      unassigned.push(
+        `${without.length} of ${found.length} in ${path}, the first in line ${without[0].line}`,
+      );
+    }
   }
-  const { train, valid1, valid2, cnndm } = splitComparisons(rows);
+  if (rows.length === 0) {
+    throw new DamagedFileError(
+      `${pairsFolder} has no comparisons; put OpenAI's batches there (batch3.json and so on, one JSON object a line).`,
+    );
+  }
+  const { unassigned: left, ...pairs } = splitComparisons(rows);
+  const which = `which split they are of ("split": train, valid1 or valid2)`;
+  if (left.length === rows.length) {
+    throw new DamagedFileError(
+      `None of the ${rows.length} comparisons in ${pairsFolder} say ${which}; add it to the rows.`,
+    );
+  }
+  const notes: string[] = [];
+  if (left.length > 0) {
+    notes.push(`Comparisons that do not say ${which} are left out: ${unassigned.join("; ")}.`);
+  }
+  if (pairs.valid1.length + pairs.valid2.length === 0) {
+    notes.push(
+      `No comparison in ${pairsFolder} is of the splits valid1 and valid2: the reward model's accuracy will not be known.`,
+    );
+  }
   return {
     posts: {
       train: await posts("train.jsonl"),
       validation: await posts("valid.jsonl"),
       test: await posts("test.jsonl"),
     },
-    pairs: { train, valid1, valid2, cnndm },
+    pairs,
+    notes,
   };
 }
 
@@ -101,7 +136,7 @@ export function queryAt(table: TokenTable, row: number): Uint32Array {
   return table.tokens.subarray(table.starts[row], table.starts[row] + table.queryLengths[row]);
 }
 
-/** Writes a table as a safetensors file of three I32 tensors. */
+/** Writes a table as a safetensors file of three U32 tensors. */
 export async function writeTable(files: Files, path: string, table: TokenTable): Promise<void> {
   const values: Record<string, Uint32Array> = { ...table };
   const plans = fileOrder(

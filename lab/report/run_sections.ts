@@ -28,6 +28,7 @@ export function runSection({ run, stages }: ReportData): Html {
       ? [["Kernels, SHA-256", html`<code>${run.kernelDigest}</code>`] as [string, Content]]
       : []),
     ...(run.choices ?? []).map((choice): [string, Content] => ["Chosen", choice]),
+    ...(run.notes ?? []).map((note): [string, Content] => ["Data", note]),
   ];
   const plan = stages.flatMap((stage) => (stage.memoryPlan ?? []).length > 0 ? [stage] : []);
   const longest = Math.max(...stages.map(({ seconds }) => seconds), 1e-9);
