@@ -5,7 +5,7 @@ import { type Config, presetConfig } from "../lab/config.ts";
 import { boolean, choice, integer, number, text, words } from "../lab/config_fields.ts";
 import { goldScore } from "../lab/demo/gold.ts";
 import { type DemoPost, loadPosts } from "../lab/demo/load.ts";
-import { generate } from "../lab/generate.ts";
+import { drawnAt, generate } from "../lab/generate.ts";
 import { type Post, type Query, tldrQuery } from "../lab/query.ts";
 import { loadQwen2, readQwen2Config } from "../lab/qwen2.ts";
 import type { Qwen2Config } from "../lab/qwen2_config.ts";
@@ -261,7 +261,7 @@ async function draw(
   const prompts = Array.from({ length: samples }, () => query.tokens);
   const rows = await generate(gpu, model, prompts, {
     responseLength: responseTokens,
-    ...(temperature === 0 ? { greedy: true } : { temperature }),
+    ...drawnAt(temperature),
     topK,
     topP,
     vocabulary: tokenizer.padId,

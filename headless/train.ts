@@ -81,6 +81,14 @@ async function main(): Promise<void> {
   if (flags.own.stages.some((stage) => stage !== "preprocess")) derivedFields(config, splitSizes(dataset));
   const shape = await readQwen2Config(files, baseFolder);
   requireTensors(await openCheckpoint(files, baseFolder), expectedTensors(shape));
+  const { preprocess: { queryTokens, responseTokens, preferenceTokens }, ppo: { responseLength } } = config;
+  const longest = queryTokens + Math.max(responseTokens, preferenceTokens, responseLength);
+  if (longest > shape.maxPositions) {
+    throw new RangeError(
+      `Query and response take up to ${longest} tokens, more than the ${shape.maxPositions} positions of ${baseFolder}; ` +
+        `lower --preprocess.queryTokens.`,
+    );
+  }
   const tokenizer = await loadTokenizer((path) => files.read(path), baseFolder, shape.vocabulary);
   const gpu = await openGpu(config.gpu);
   const adapter =
