@@ -2,7 +2,7 @@
  * A model folder as Hugging Face lays it out: `config.json` and the weights, either in one `model.safetensors` or in shards
  * `model-00001-of-00003.safetensors` … with `model.safetensors.index.json` saying which tensor is where.
  */
-import { DamagedFileError, type Files, joinPath, readJson, writeJson } from "./bytes.ts";
+import { DamagedFileError, type Files, joinPath, readJson, shown, writeJson } from "./bytes.ts";
 import {
   bytesPerElement,
   type Dtype,
@@ -59,7 +59,7 @@ export async function openCheckpoint(files: Files, folder: string): Promise<Chec
 
   const headerOf = (name: string) => {
     const header = tensors.get(name);
-    if (!header) throw new DamagedFileError(`${folder} has no tensor "${name}".`);
+    if (!header) throw new DamagedFileError(`${folder} has no tensor ${shown(name)}.`);
     return header;
   };
   const entry = (name: string) => entryOf(headerOf(name), name);
@@ -91,8 +91,8 @@ async function openShards(
     // A file name from an index must not lead out of its folder.
     if (typeof file !== "string" || !/^[\w.-]+\.safetensors$/.test(file)) {
       throw new DamagedFileError(
-        `${index} places tensor "${name}" in ${
-          JSON.stringify(file)
+        `${index} places tensor ${shown(name)} in ${
+          shown(file)
         }, which is not the name of a safetensors file.`,
       );
     }
@@ -100,13 +100,15 @@ async function openShards(
     if (!header) {
       const path = joinPath(folder, file);
       if (!await files.exists(path)) {
-        throw new DamagedFileError(`${path} is missing, though ${INDEX} names it; download it again.`);
+        throw new DamagedFileError(`${path} is missing, though ${index} names it; download it again.`);
       }
       header = await readSafetensorsHeader(files, path);
       shards.set(file, header);
     }
     if (!header.tensors.has(name)) {
-      throw new DamagedFileError(`${header.path} has no tensor "${name}", though ${INDEX} places it there.`);
+      throw new DamagedFileError(
+        `${header.path} has no tensor ${shown(name)}, though ${index} places it there.`,
+      );
     }
     tensors.set(name, header);
   }
@@ -114,7 +116,7 @@ async function openShards(
     for (const name of header.tensors.keys()) {
       if (tensors.get(name) !== header) {
         throw new DamagedFileError(
-          `${header.path} holds tensor "${name}", which ${INDEX} does not place there.`,
+          `${header.path} holds tensor ${shown(name)}, which ${index} does not place there.`,
         );
       }
     }
@@ -125,7 +127,9 @@ function allFinite(values: Float32Array, header: SafetensorsHeader, name: string
   for (let i = 0; i < values.length; i++) {
     if (!Number.isFinite(values[i])) {
       throw new DamagedFileError(
-        `${header.path}: tensor "${name}" holds ${values[i]} at element ${i}; these weights cannot be used.`,
+        `${header.path}: tensor ${shown(name)} holds ${
+          values[i]
+        } at element ${i}; these weights cannot be used.`,
       );
     }
   }
@@ -150,7 +154,7 @@ export function requireTensors(
   }
   const known = new Set([...expected.map(({ name }) => name), ...optional]);
   for (const name of weights.names) {
-    if (!known.has(name)) faults.push(`"${name}" is not part of such a model`);
+    if (!known.has(name)) faults.push(`${shown(name)} is not part of such a model`);
   }
   if (faults.length === 0) return;
   const more = faults.length > 3 ? ` (and ${faults.length - 3} more)` : "";

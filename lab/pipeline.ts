@@ -2,14 +2,14 @@
  * preprocess → sft → reward → ppo → evaluate. A stage whose inputs are what they were, and whose output is there, is skipped; one that was
  * interrupted goes on from its last checkpoint.
  */
-import { digestOfJson, joinPath } from "./bytes.ts";
+import { digestOfJson, joinPath, sha256OfFile } from "./bytes.ts";
 import { stageInputs } from "./config.ts";
 import { type StageFacts, type StageName, stageNames } from "./report/data.ts";
 import { forgetRecords, modelFolder, type Run, Stopped } from "./run.ts";
 import { newestCheckpoint, readStageRecord, type StageRecord, writeStageRecord } from "./run_directory.ts";
-import { evaluate } from "./stages/evaluate.ts";
+import { evaluate, evaluationPath } from "./stages/evaluate.ts";
 import { ppo } from "./stages/ppo.ts";
-import { preprocess } from "./stages/preprocess.ts";
+import { pairSplits, postSplits, preprocess, tablePath } from "./stages/preprocess.ts";
 import { reward } from "./stages/reward.ts";
 import { sft } from "./stages/sft.ts";
 
@@ -31,17 +31,20 @@ const bodies: Record<StageName, (run: Run, inputs: string) => Promise<Outcome>> 
   },
   evaluate: async (run, inputs) => {
     await evaluate(run, inputs);
-    return {};
+    return await sha256OfFile(run.files, evaluationPath(run.path));
   },
 };
 
 /** The files or folders whose presence a skipped stage relies on. */
 const leaves: Record<StageName, (run: Run) => string[]> = {
-  preprocess: (run) => [joinPath(run.path, "data", "posts-train.safetensors")],
+  preprocess: (run) => [
+    ...postSplits.map((split) => tablePath(run, "posts", split)),
+    ...pairSplits.map((split) => tablePath(run, "pairs", split)),
+  ],
   sft: (run) => [modelFolder(run, "sft")],
   reward: (run) => [modelFolder(run, "reward")],
   ppo: (run) => [modelFolder(run, "ppo")],
-  evaluate: (run) => [joinPath(run.path, "evaluation.json")],
+  evaluate: (run) => [evaluationPath(run.path)],
 };
 
 /**

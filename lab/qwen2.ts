@@ -20,7 +20,7 @@ import { rmsnorm } from "../kernels/rmsnorm.ts";
 import { rope, type RopeShape } from "../kernels/rope.ts";
 import { swiglu } from "../kernels/swiglu.ts";
 import type { Tensor } from "../kernels/tensor.ts";
-import { type Files, joinPath } from "./bytes.ts";
+import { DamagedFileError, type Files, joinPath, readJson, shown } from "./bytes.ts";
 import {
   type CheckpointWeights,
   openCheckpoint,
@@ -334,9 +334,18 @@ export async function saveQwen2(
   await writeCheckpoint(files, folder, json, tensors, { dtype, maxShardBytes });
 }
 
+/** 0 where the model is not one of ours. */
 async function readOffset(files: Files, folder: string): Promise<number> {
-  const json = JSON.parse(new TextDecoder().decode(await files.read(joinPath(folder, "config.json"))));
-  return typeof json.precis_score_offset === "number" ? json.precis_score_offset : 0;
+  const path = joinPath(folder, "config.json");
+  const { precis_score_offset: offset = 0 } = await readJson(files, path) as {
+    precis_score_offset?: unknown;
+  };
+  if (typeof offset !== "number" || !Number.isFinite(offset)) {
+    throw new DamagedFileError(
+      `${path}: precis_score_offset is ${shown(offset)} but should be a finite number.`,
+    );
+  }
+  return offset;
 }
 
 /** Every Hugging Face tensor of the model and the rows of ours that hold it. */

@@ -17,6 +17,8 @@ export interface RunRecord {
   config: Record<string, unknown>;
   /** Why this preset and this adapter, in one sentence each. */
   choices?: string[];
+  /** Sentences on what of the data is left out. */
+  notes?: string[];
   /** ISO 8601, UTC. */
   startedAt: string;
   device: DeviceFacts;

@@ -27,6 +27,7 @@ export function runSection({ run, stages, plan }: ReportData): Html {
     ...Object.entries(run.versions).map(([name, version]): [string, Content] => [name, version]),
     ["Kernels, SHA-256", html`<code>${run.kernelDigest}</code>`],
     ...(run.choices ?? []).map((choice): [string, Content] => ["Chosen", choice]),
+    ...(run.notes ?? []).map((note): [string, Content] => ["Data", note]),
   ];
   const foreseen = new Map((plan ?? []).map((stage) => [stage.name, stage.peakMemory]));
   const longest = Math.max(...stages.map(({ seconds }) => seconds), 1e-9);

@@ -5,7 +5,7 @@
  */
 import { digestOfJson, joinPath, readJson, writeJson } from "../bytes.ts";
 import { queryAt, readTable, sequenceAt, type SummarisedPost, type TokenTable } from "../dataset.ts";
-import { generate } from "../generate.ts";
+import { drawnAt, generate, temperatureShift } from "../generate.ts";
 import { loadQwen2, type Qwen2 } from "../qwen2.ts";
 import type { Author, Evaluation, RewardFigures } from "../report/data.ts";
 import { logMetrics, modelFolder, type Run, Stopped } from "../run.ts";
@@ -73,6 +73,11 @@ interface Work {
   bestOf: number;
   /** Counts sequences. @throws Stopped when the run is asked to stop */
   tick(sequences: number): void;
+}
+
+/** Where a run directory's evaluation is. */
+export function evaluationPath(run: string): string {
+  return joinPath(run, "evaluation.json");
 }
 
 /**
@@ -158,7 +163,7 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
     notes,
   };
   await writeJson(files, joinPath(run.path, "summaries.json"), rows);
-  await writeJson(files, joinPath(run.path, "evaluation.json"), evaluation);
+  await writeJson(files, evaluationPath(run.path), evaluation);
   await logMetrics(run, "evaluate", 0, metricsOf(evaluation));
   await files.remove(joinPath(run.path, "evaluation"));
   progress.done(summaryOf(evaluation));
@@ -211,12 +216,19 @@ async function kept<T>(run: Run, key: string, name: string, measure: () => Promi
   const folder = joinPath(run.path, "evaluation");
   const path = joinPath(folder, `${name}.json`);
   if (await run.files.exists(path)) {
-    const found = await readJson(run.files, path) as { key: string; result: T };
-    if (found.key === key) return found.result;
+    try {
+      const found = await readJson(run.files, path) as { key: string; digest: string; result: T };
+      if (found.key === key && found.digest === await digestOfJson(found.result)) return found.result;
+    } catch {
+      // Damaged: measured again.
+    }
   }
   const result = await measure();
   await run.files.makeDirectory(folder);
-  await run.files.writeAtomic(path, new TextEncoder().encode(JSON.stringify({ key, result })));
+  await run.files.writeAtomic(
+    path,
+    new TextEncoder().encode(JSON.stringify({ key, digest: await digestOfJson(result), result })),
+  );
   return result;
 }
 
@@ -246,7 +258,7 @@ function measurePpo(run: Run, work: Work): Promise<PpoResult> {
     const { temperature, topK, topP, responseLength } = run.config.ppo;
     const queries = work.queries.slice(0, work.klPosts);
     const rollouts = await write(run, work, model, queries, {
-      rule: { temperature, topK, topP },
+      rule: { ...drawnAt(temperature), topK, topP },
       responseLength,
       stage: stageKeys.evaluate,
       step: 1,
@@ -266,7 +278,7 @@ function measureSft(run: Run, work: Work, ppo: PpoResult | undefined): Promise<S
       model,
       work.queries.slice(0, bestPosts).flatMap((query) => Array<Uint32Array>(bestOf).fill(query)),
       {
-        rule: { temperature: run.config.evaluate.bestOfTemperature },
+        rule: drawnAt(run.config.evaluate.bestOfTemperature),
         responseLength: run.config.preprocess.responseTokens,
         stage: stageKeys.bestOf,
         step: 0,
@@ -325,9 +337,8 @@ function measureWithReward(
 
 /** Everybody's summaries of the evaluation posts, with the same random numbers. */
 function summarise(run: Run, work: Work, model: Qwen2): Promise<Written[]> {
-  const { temperature } = run.config.evaluate;
   return write(run, work, model, work.queries, {
-    rule: temperature === 0 ? { greedy: true } : { temperature },
+    rule: drawnAt(run.config.evaluate.temperature),
     responseLength: run.config.preprocess.responseTokens,
     stage: stageKeys.evaluate,
     step: 0,
@@ -381,7 +392,8 @@ async function responseLogprobs(
   model: Qwen2,
   responses: readonly { tokens: number[] }[],
 ): Promise<number[]> {
-  const { temperature, microTokens } = run.config.ppo;
+  const { microTokens } = run.config.ppo;
+  const temperature = run.config.ppo.temperature + temperatureShift;
   const probes = responses.map(({ tokens }, i) =>
     responseProbe(joined(work.queries[i], tokens), work.queries[i].length, tokens.length)
   );

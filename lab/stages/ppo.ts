@@ -24,7 +24,7 @@ import type { Tensor } from "../../kernels/tensor.ts";
 import { whiten } from "../../kernels/whiten.ts";
 import { derivedFields } from "../config.ts";
 import { queryAt, readTable, rowCount } from "../dataset.ts";
-import { generate } from "../generate.ts";
+import { drawnAt, generate, temperatureShift } from "../generate.ts";
 import { hiddenStates, loadQwen2, type Qwen2, tokenBatch } from "../qwen2.ts";
 import type { Invariant } from "../report/data.ts";
 import { loadProgress, logMetrics, modelFolder, type Run, saveProgress, Stopped } from "../run.ts";
@@ -207,10 +207,10 @@ export async function rollOut(
   update: number,
 ): Promise<Rollout> {
   const { gpu, config, tokenizer } = run;
-  const { responseLength, topK, topP, decodeBatch } = config.ppo;
+  const { temperature, responseLength, topK, topP, decodeBatch } = config.ppo;
   const responses = await generate(gpu, networks.policy, queries, {
     responseLength,
-    temperature: temperatureOf(run),
+    ...drawnAt(temperature),
     topK,
     topP,
     vocabulary: tokenizer.padId,
@@ -220,11 +220,6 @@ export async function rollOut(
     batch: decodeBatch,
   });
   return await measure(run, networks, queries, responses);
-}
-
-/** The rollout's temperature. The released code adds 1e-7, so that a temperature of 0 would not divide by it. */
-function temperatureOf({ config }: Pick<Run, "config">): number {
-  return config.ppo.temperature + 1e-7;
 }
 
 /**
@@ -239,7 +234,7 @@ export async function measure(
 ): Promise<Rollout> {
   const { gpu, config, tokenizer } = run;
   const { responseLength: T, microTokens } = config.ppo;
-  const temperature = temperatureOf(run), vocabulary = tokenizer.padId;
+  const temperature = config.ppo.temperature + temperatureShift, vocabulary = tokenizer.padId;
   const ends = responses.map((response) => response.indexOf(tokenizer.eosId));
   const hasEos = ends.map((end) => end >= 0 ? 1 : 0);
   const last = ends.map((end) => end >= 0 ? end : T - 1);
@@ -416,7 +411,7 @@ function trainOn(
 ): number {
   const { gpu, config, tokenizer } = run;
   const fields = config.ppo, T = fields.responseLength;
-  const temperature = temperatureOf(run), vocabulary = tokenizer.padId;
+  const temperature = fields.temperature + temperatureShift, vocabulary = tokenizer.padId;
   const episodes = minibatch.map((b) => {
     const tokens = joined(rollout.queries[b], rollout.responses[b].subarray(0, rollout.last[b] + 1));
     return { b, tokens, last: rollout.last[b], query: rollout.queries[b].length };

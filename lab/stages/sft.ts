@@ -7,7 +7,7 @@ import { crossEntropy } from "../../kernels/logprob.ts";
 import type { Tensor } from "../../kernels/tensor.ts";
 import { derivedFields } from "../config.ts";
 import { queryAt, readTable, sequenceAt, type TokenTable } from "../dataset.ts";
-import { generate } from "../generate.ts";
+import { drawnAt, generate } from "../generate.ts";
 import { hiddenStates, loadQwen2, type Qwen2, saveQwen2, tokenBatch } from "../qwen2.ts";
 import { meanRouge, rouge } from "../rouge.ts";
 import { loadProgress, logMetrics, modelFolder, type Run, saveProgress, Stopped } from "../run.ts";
@@ -271,7 +271,7 @@ export async function writeSummaries(
   const { temperature, ...rest } = options;
   const rows = await generate(run.gpu, model, queries, {
     ...rest,
-    ...(temperature === 0 ? { greedy: true } : { temperature }),
+    ...drawnAt(temperature),
     vocabulary: run.tokenizer.padId,
     seed: run.config.seed,
   });

@@ -121,7 +121,7 @@ Deno.test("runs from the command line", async (t) => {
     const good = await Deno.readTextFile(path);
     for (const bad of [good.slice(0, 100), "null", "{}", '{"startedAt":"","config":3}']) {
       await Deno.writeTextFile(path, bad);
-      assertExplained(await train(["--resume", "--out", broken]), path, "is damaged; start the run again");
+      assertExplained(await train(["--resume", "--out", broken]), path, "start the run again with its flags");
     }
     await Deno.writeTextFile(path, good.replace('"klCoef"', '"klCeof"'));
     assertExplained(await train(["--resume", "--out", broken]), path, "klCeof", "klCoef");

@@ -8,6 +8,7 @@ import {
   qwen2ConfigJson,
 } from "../../lab/qwen2_config.ts";
 import { safetensorsBytes } from "../../lab/safetensors.ts";
+import { feedDamaged } from "./damage.ts";
 
 const CONFIG: Qwen2Config = {
   head: "language",
@@ -176,4 +177,27 @@ Deno.test("an index that lies is reported", async () => {
     DamagedFileError,
     "m holds no model",
   );
+});
+
+Deno.test("a thousand damaged shard indices end in a named error, or in the same weights", async () => {
+  const files = memoryFiles();
+  await writeCheckpoint(files, "m", qwen2ConfigJson(CONFIG), weights(CONFIG), { maxShardBytes: 9000 });
+  const path = "m/model.safetensors.index.json";
+  const sound = new TextDecoder().decode(await files.read(path));
+  const shards = new Set(Object.values(JSON.parse(sound).weight_map));
+  assertEquals(shards.size > 1, true);
+  await feedDamaged(sound, async (bytes) => {
+    await files.writeAtomic(path, bytes);
+    const opened = await openCheckpoint(files, "m");
+    // A shard that is not mentioned at all is noticed by its tensors.
+    if (new Set(Object.values(JSON.parse(new TextDecoder().decode(bytes)).weight_map)).size < shards.size) {
+      assertThrows(() => requireTensors(opened, expectedTensors(CONFIG)), DamagedFileError, "is missing");
+      return;
+    }
+    assertEquals(opened.names, expectedTensors(CONFIG).map(({ name }) => name).sort());
+    for (const { name, shape, read } of weights(CONFIG).slice(0, 3)) {
+      assertEquals(opened.shape(name), shape);
+      assertEquals(await opened.read(name), read());
+    }
+  }, { names: path });
 });
