@@ -14,6 +14,7 @@ import {
   readTensorRows,
   safetensorsBytes,
   type SafetensorsHeader,
+  type TensorSource,
 } from "./safetensors.ts";
 
 const SINGLE = "model.safetensors";
@@ -159,23 +160,32 @@ export function requireTensors(
   );
 }
 
-/** A tensor to be written; `read` is called once, when its turn comes. */
+/** @throws Error where the folder holds a model already: mixing two would go unnoticed */
+export async function requireNoModel(files: Files, folder: string): Promise<void> {
+  for (const name of [SINGLE, INDEX]) {
+    if (await files.exists(joinPath(folder, name))) {
+      throw new Error(`${folder} holds a model already; write to a new folder, or remove this one first.`);
+    }
+  }
+}
+
+/** A tensor to be written; `read` is called once, when its turn comes, and may give the numbers piece by piece. */
 export interface WeightToWrite {
   name: string;
   shape: readonly number[];
-  read(): Float32Array | Promise<Float32Array>;
+  read(): TensorSource;
 }
 
 /**
  * Writes a model folder. The file that makes it a model (`model.safetensors`, or the index) comes last, so that a kill leaves nothing
- * that opens. One tensor is in memory at a time.
+ * that opens. No more is in memory than what one `read` gives at a time.
  *
  * @param config what goes into `config.json`, for instance `qwen2ConfigJson(…)`
  * @param dtype of every tensor in the file; BF16 and F16 round to nearest even
  * @param maxShardBytes of tensor data per file (a larger tensor gets a file of its own); above it the weights are sharded.
  *   The default is transformers' 5 GB.
  * @throws FileAccessError where it cannot be written, RangeError where a number does not fit the dtype
- * @throws Error where the folder holds a model already: mixing two would go unnoticed
+ * @throws Error as {@link requireNoModel}
  */
 export async function writeCheckpoint(
   files: Files,
@@ -184,11 +194,7 @@ export async function writeCheckpoint(
   weights: readonly WeightToWrite[],
   { dtype = "F32", maxShardBytes = 5e9 }: { dtype?: "F32" | "F16" | "BF16"; maxShardBytes?: number } = {},
 ): Promise<void> {
-  for (const name of [SINGLE, INDEX]) {
-    if (await files.exists(joinPath(folder, name))) {
-      throw new Error(`${folder} holds a model already; write to a new folder, or remove this one first.`);
-    }
-  }
+  await requireNoModel(files, folder);
   await files.makeDirectory(folder);
   await writeJson(files, joinPath(folder, "config.json"), config);
 
@@ -210,7 +216,7 @@ export async function writeCheckpoint(
     files.writeAtomic(
       joinPath(folder, file),
       // transformers refuses files that do not say which framework's layout they follow.
-      safetensorsBytes(tensors, (tensor) => Promise.resolve(tensor.read()), { format: "pt" }),
+      safetensorsBytes(tensors, (tensor) => tensor.read(), { format: "pt" }),
     );
   if (shards.length <= 1) return await write(SINGLE, plans);
 
