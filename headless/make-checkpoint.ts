@@ -60,7 +60,7 @@ async function main(): Promise<void> {
 
   const count = parameterCount(config);
   const progress = terminalProgress(standardOutput());
-  const stage = progress.stage("weights", { steps: Math.ceil(count / 1e6), unit: "million" });
+  const stage = progress.stage("weights", { steps: Math.floor(count / 1e6), unit: "million" });
   await requireNoModel(files, own.out);
   await files.makeDirectory(own.out);
   if (own.tokenizer !== "") {

@@ -8,6 +8,12 @@ const widenKernel = kernel("widen", source);
 
 export type StoredFormat = "bf16" | "f16" | "f32";
 
+/** Numbers as a file holds them, little-endian. */
+export interface StoredNumbers {
+  format: StoredFormat;
+  bytes: Uint8Array<ArrayBuffer>;
+}
+
 /** Bytes of one number. */
 export const storedBytes: Record<StoredFormat, number> = { bf16: 2, f16: 2, f32: 4 };
 
@@ -18,12 +24,11 @@ export const noStray = 0xffffffff;
 
 /**
  * Uploads numbers and widens them: target[to + i] = number i, exactly.
- * @param stored their bytes, little-endian
  * @param first u32 [slots], which started as {@link noStray}: `slot` becomes the least `at` + i where number i is not finite
  */
 export function widen(
   gpu: Gpu,
-  { format, bytes }: { format: StoredFormat; bytes: Uint8Array<ArrayBuffer> },
+  { format, bytes }: StoredNumbers,
   { target, to }: { target: Tensor; to: number },
   { first, slot, at }: { first: Tensor; slot: number; at: number },
 ): void {

@@ -26,23 +26,42 @@ fn fromHalf(half: u32) -> u32 {
   return sign | ((leading + 103u) << 23u) | ((mantissa << (23u - leading)) & 0x7fffffu);
 }
 
+fn fromHalves(halves: vec4u) -> vec4u {
+  return vec4u(fromHalf(halves.x), fromHalf(halves.y), fromHalf(halves.z), fromHalf(halves.w));
+}
+
+/** Writes the numbers i … i + 3, as far as there are so many. */
+fn put(i: u32, bits: vec4u) {
+  let at = params.to + i;
+  let left = params.size - i;
+  target_bits[at] = bits.x;
+  if (left > 1u) { target_bits[at + 1u] = bits.y; }
+  if (left > 2u) { target_bits[at + 2u] = bits.z; }
+  if (left > 3u) { target_bits[at + 3u] = bits.w; }
+  let all = vec4u(0x7f800000u);
+  let stray = ((bits & all) == all) & (vec4u(0u, 1u, 2u, 3u) < vec4u(left));
+  if (any(stray)) {
+    let which = select(select(select(3u, 2u, stray.z), 1u, stray.y), 0u, stray.x);
+    atomicMin(&first[params.slot], params.at + i + which);
+  }
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let n = id.y * groups.x * 64u + id.x;
-  let each = select(8u, 4u, format == 2u);
-  if (n * each >= params.size) { return; }
+  let i = n * select(8u, 4u, format == 2u);
+  if (i >= params.size) { return; }
   let four = words[n];
-  for (var k = 0u; k < each; k++) {
-    let i = n * each + k;
-    if (i >= params.size) { return; }
-    var bits: u32;
-    if (format == 2u) {
-      bits = four[k];
-    } else {
-      let half = (four[k >> 1u] >> (16u * (k & 1u))) & 0xffffu;
-      if (format == 0u) { bits = half << 16u; } else { bits = fromHalf(half); }
-    }
-    target_bits[params.to + i] = bits;
-    if ((bits & 0x7f800000u) == 0x7f800000u) { atomicMin(&first[params.slot], params.at + i); }
+  if (format == 2u) {
+    put(i, four);
+    return;
   }
+  var low = four << vec4u(16u);
+  var high = four & vec4u(0xffff0000u);
+  if (format == 1u) {
+    low = fromHalves(low >> vec4u(16u));
+    high = fromHalves(high >> vec4u(16u));
+  }
+  put(i, vec4u(low.x, high.x, low.y, high.y));
+  if (i + 4u < params.size) { put(i + 4u, vec4u(low.z, high.z, low.w, high.w)); }
 }

@@ -9,32 +9,25 @@ import {
   elementsOf,
   entryOf,
   fileOrder,
+  readNumbers,
   readSafetensorsHeader,
-  readTensor,
-  readTensorRows,
   safetensorsBytes,
   type SafetensorsHeader,
   type TensorSource,
 } from "./safetensors.ts";
+import type { NumberSource } from "./transfer.ts";
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 
 /** A model's weights, open for reading; nothing but headers has been read. */
-export interface CheckpointWeights {
+export interface CheckpointWeights extends NumberSource {
   folder: string;
   /** Every tensor's name, sorted. */
   names: string[];
   has(name: string): boolean;
   shape(name: string): number[];
   dtype(name: string): Dtype;
-  /**
-   * A whole tensor as f32, row-major.
-   * @throws DamagedFileError where it is missing or holds NaN or an infinity
-   */
-  read(name: string): Promise<Float32Array>;
-  /** Rows `from` (included) to `to` (excluded) of the first axis, as `read`. */
-  readRows(name: string, from: number, to: number): Promise<Float32Array>;
 }
 
 /**
@@ -70,9 +63,8 @@ export async function openCheckpoint(files: Files, folder: string): Promise<Chec
     has: (name) => tensors.has(name),
     shape: (name) => entry(name).shape.slice(),
     dtype: (name) => entry(name).dtype,
-    read: async (name) => allFinite(await readTensor(files, headerOf(name), name), headerOf(name), name),
-    readRows: async (name, from, to) =>
-      allFinite(await readTensorRows(files, headerOf(name), name, from, to), headerOf(name), name),
+    path: (name) => headerOf(name).path,
+    read: (name, from, to) => readNumbers(files, headerOf(name), name, from, to),
   };
 }
 
@@ -120,17 +112,6 @@ async function openShards(
       }
     }
   }
-}
-
-function allFinite(values: Float32Array, header: SafetensorsHeader, name: string): Float32Array {
-  for (let i = 0; i < values.length; i++) {
-    if (!Number.isFinite(values[i])) {
-      throw new DamagedFileError(
-        `${header.path}: tensor "${name}" holds ${values[i]} at element ${i}; these weights cannot be used.`,
-      );
-    }
-  }
-  return values;
 }
 
 /**

@@ -111,7 +111,7 @@ export async function writeRandomCheckpoint(
     eos_token_id: config.eosTokenId,
     max_new_tokens: 2048,
   });
-  let written = 0;
+  let written = 0, shown = 0;
   const tensors = expectedTensors(config).map(({ name, shape }) => ({
     name,
     shape,
@@ -121,7 +121,8 @@ export async function writeRandomCheckpoint(
         const to = Math.min(size, from + piece);
         yield randomWeights(seed, name, config.initializerRange, from, to);
         written += to - from;
-        progress.step(Math.ceil(written / 1e6));
+        const millions = Math.floor(written / 1e6);
+        if (millions > shown) progress.step(shown = millions);
       }
     },
   }));
