@@ -269,6 +269,20 @@ export class Gpu {
     }
   }
 
+  /** `body`, to be run at another time under the path that holds now. */
+  later<T>(body: () => T): () => T {
+    const path = [...this.path];
+    return () => {
+      const before = this.path;
+      this.path = path;
+      try {
+        return body();
+      } finally {
+        this.path = before;
+      }
+    };
+  }
+
   /** Gives an intermediate its name (the current path, then `name`) and shows it to whoever captures it. */
   named(name: string, tensor: Tensor): Tensor {
     tensor.name = this.path.length === 0 ? name : `${this.path.join(".")}.${name}`;

@@ -19,6 +19,7 @@ import { Parameters, type ParameterSpec } from "../kernels/parameters.ts";
 import { rmsnorm } from "../kernels/rmsnorm.ts";
 import { rope, type RopeShape } from "../kernels/rope.ts";
 import { swiglu } from "../kernels/swiglu.ts";
+import { recomputed } from "../kernels/tape.ts";
 import type { Tensor } from "../kernels/tensor.ts";
 import { type Files, joinPath } from "./bytes.ts";
 import {
@@ -60,6 +61,8 @@ export interface Qwen2 {
   layers: Qwen2Layer[];
   /** [D] */
   finalNorm: Tensor;
+  /** Whether each layer keeps but its input for the backward pass and is computed again there: slower, with far less memory. */
+  recompute: boolean;
   /** The scalar head of a reward model or critic: weight [1, D], bias [1], and `offset`, subtracted from every score. */
   score?: { weight: Tensor; bias: Tensor; offset: number };
 }
@@ -120,6 +123,7 @@ export function allocateQwen2(gpu: Gpu, config: Qwen2Config, name: string): Qwen
       down: parameters.get(`layers.${i}.mlp.down.weight`),
     })),
     finalNorm: parameters.get("norm"),
+    recompute: false,
     score: config.head === "score"
       ? { weight: parameters.get("score.weight"), bias: parameters.get("score.bias"), offset: 0 }
       : undefined,
@@ -195,11 +199,16 @@ export function hiddenStates(
   const shape = ropeShape(model.config);
   let h = gpu.named("embed", embedding(gpu, model.embedding, batch.tokens, batch.index));
   model.layers.forEach((layer, i) => {
-    h = gpu.inside(`layers.${i}`, () =>
-      layerForward(gpu, model, layer, h, batch.packing.positions, (qkv) => {
+    const input = h;
+    const forward = () =>
+      layerForward(gpu, model, layer, input, batch.packing.positions, (qkv) => {
         if (caches) storePrompt(gpu, qkv, caches[i], batch.packing, shape);
         return attention(gpu, qkv, batch.packing, shape);
-      }));
+      });
+    h = gpu.inside(
+      `layers.${i}`,
+      () => model.recompute ? recomputed(gpu, [input, ...Object.values(layer)], forward) : forward(),
+    );
   });
   return gpu.named("hidden", rmsnorm(gpu, h, model.finalNorm, model.config.rmsNormEps));
 }
