@@ -9,31 +9,25 @@ import {
   elementsOf,
   entryOf,
   fileOrder,
+  readNumbers,
   readSafetensorsHeader,
-  readTensor,
-  readTensorRows,
   safetensorsBytes,
   type SafetensorsHeader,
+  type TensorSource,
 } from "./safetensors.ts";
+import type { NumberSource } from "./transfer.ts";
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 
 /** A model's weights, open for reading; nothing but headers has been read. */
-export interface CheckpointWeights {
+export interface CheckpointWeights extends NumberSource {
   folder: string;
   /** Every tensor's name, sorted. */
   names: string[];
   has(name: string): boolean;
   shape(name: string): number[];
   dtype(name: string): Dtype;
-  /**
-   * A whole tensor as f32, row-major.
-   * @throws DamagedFileError where it is missing or holds NaN or an infinity
-   */
-  read(name: string): Promise<Float32Array>;
-  /** Rows `from` (included) to `to` (excluded) of the first axis, as `read`. */
-  readRows(name: string, from: number, to: number): Promise<Float32Array>;
 }
 
 /**
@@ -69,9 +63,8 @@ export async function openCheckpoint(files: Files, folder: string): Promise<Chec
     has: (name) => tensors.has(name),
     shape: (name) => entry(name).shape.slice(),
     dtype: (name) => entry(name).dtype,
-    read: async (name) => allFinite(await readTensor(files, headerOf(name), name), headerOf(name), name),
-    readRows: async (name, from, to) =>
-      allFinite(await readTensorRows(files, headerOf(name), name, from, to), headerOf(name), name),
+    path: (name) => headerOf(name).path,
+    read: (name, from, to) => readNumbers(files, headerOf(name), name, from, to),
   };
 }
 
@@ -123,19 +116,6 @@ async function openShards(
   }
 }
 
-function allFinite(values: Float32Array, header: SafetensorsHeader, name: string): Float32Array {
-  for (let i = 0; i < values.length; i++) {
-    if (!Number.isFinite(values[i])) {
-      throw new DamagedFileError(
-        `${header.path}: tensor ${shown(name)} holds ${
-          values[i]
-        } at element ${i}; these weights cannot be used.`,
-      );
-    }
-  }
-  return values;
-}
-
 /**
  * Checks that a checkpoint holds the tensors that its configuration calls for, in their shapes, and no others but `optional` ones.
  * @throws DamagedFileError naming the first few tensors that are missing, misshapen or unknown
@@ -163,23 +143,32 @@ export function requireTensors(
   );
 }
 
-/** A tensor to be written; `read` is called once, when its turn comes. */
+/** @throws Error where the folder holds a model already: mixing two would go unnoticed */
+export async function requireNoModel(files: Files, folder: string): Promise<void> {
+  for (const name of [SINGLE, INDEX]) {
+    if (await files.exists(joinPath(folder, name))) {
+      throw new Error(`${folder} holds a model already; write to a new folder, or remove this one first.`);
+    }
+  }
+}
+
+/** A tensor to be written; `read` is called once, when its turn comes, and may give the numbers piece by piece. */
 export interface WeightToWrite {
   name: string;
   shape: readonly number[];
-  read(): Float32Array | Promise<Float32Array>;
+  read(): TensorSource;
 }
 
 /**
  * Writes a model folder. The file that makes it a model (`model.safetensors`, or the index) comes last, so that a kill leaves nothing
- * that opens. One tensor is in memory at a time.
+ * that opens. No more is in memory than what one `read` gives at a time.
  *
  * @param config what goes into `config.json`, for instance `qwen2ConfigJson(…)`
  * @param dtype of every tensor in the file; BF16 and F16 round to nearest even
  * @param maxShardBytes of tensor data per file (a larger tensor gets a file of its own); above it the weights are sharded.
  *   The default is transformers' 5 GB.
  * @throws FileAccessError where it cannot be written, RangeError where a number does not fit the dtype
- * @throws Error where the folder holds a model already: mixing two would go unnoticed
+ * @throws Error as {@link requireNoModel}
  */
 export async function writeCheckpoint(
   files: Files,
@@ -188,11 +177,7 @@ export async function writeCheckpoint(
   weights: readonly WeightToWrite[],
   { dtype = "F32", maxShardBytes = 5e9 }: { dtype?: "F32" | "F16" | "BF16"; maxShardBytes?: number } = {},
 ): Promise<void> {
-  for (const name of [SINGLE, INDEX]) {
-    if (await files.exists(joinPath(folder, name))) {
-      throw new Error(`${folder} holds a model already; write to a new folder, or remove this one first.`);
-    }
-  }
+  await requireNoModel(files, folder);
   await files.makeDirectory(folder);
   await writeJson(files, joinPath(folder, "config.json"), config);
 
@@ -214,7 +199,7 @@ export async function writeCheckpoint(
     files.writeAtomic(
       joinPath(folder, file),
       // transformers refuses files that do not say which framework's layout they follow.
-      safetensorsBytes(tensors, (tensor) => Promise.resolve(tensor.read()), { format: "pt" }),
+      safetensorsBytes(tensors, (tensor) => tensor.read(), { format: "pt" }),
     );
   if (shards.length <= 1) return await write(SINGLE, plans);
 

@@ -90,6 +90,12 @@ export const schema = {
       from: "ours",
       neutral: true,
     }),
+    recompute: choice(["none", "layers"], "none", {
+      doc:
+        "What training computes twice rather than keep: layers = each layer's activations; same numbers, less memory",
+      from: "ours",
+      neutral: true,
+    }),
   },
   preprocess: {
     queryTokens: integer(512, {

@@ -5,6 +5,7 @@
  * machine that has WebGPU.
  */
 import { DamagedFileError, type Files, reason, shortened, shown } from "./bytes.ts";
+import type { StoredNumbers } from "../kernels/widen.ts";
 
 /**
  * Bytes per element of each dtype that we read, in the reference implementation's order: a file's tensors are laid out from the
@@ -270,25 +271,34 @@ export async function readTensor(
 }
 
 /**
- * Reads rows `from` (included) to `to` (excluded) of a tensor's first axis as f32, [to − from, …rest].
- * @throws RangeError where the tensor has no such rows
+ * Reads elements `from` (included) to `to` (excluded) of a tensor, row-major: BF16, F16 and F32 as the file has them, for the device to
+ * widen, other dtypes as `toFloat32` makes them.
+ * @throws RangeError where the tensor has no such elements
  */
-export async function readTensorRows(
+export async function readNumbers(
   files: Files,
   header: SafetensorsHeader,
   name: string,
   from: number,
   to: number,
-): Promise<Float32Array> {
+): Promise<StoredNumbers> {
   const { dtype, shape, start } = entryOf(header, name);
-  const rows = shape[0] ?? 1;
-  if (!isCount(from) || !isCount(to) || to < from || to > rows) {
+  const size = elementsOf(shape);
+  if (!isCount(from) || !isCount(to) || to < from || to > size) {
     throw new RangeError(
-      `${header.path}: tensor ${shown(name)} has ${rows} rows, so rows ${from} to ${to} are not in it.`,
+      `${header.path}: tensor ${
+        shown(name)
+      } has ${size} elements, so elements ${from} to ${to} are not in it.`,
     );
   }
-  const rowBytes = elementsOf(shape.slice(1)) * BYTES[dtype];
-  return toFloat32(dtype, await files.readRange(header.path, start + from * rowBytes, start + to * rowBytes));
+  const each = BYTES[dtype];
+  const bytes = await files.readRange(header.path, start + from * each, start + to * each);
+  const format = ({ BF16: "bf16", F16: "f16", F32: "f32" } as const)[dtype as "BF16"];
+  const numbers = format ? bytes : toFloat32(dtype, bytes);
+  return {
+    format: format ?? "f32",
+    bytes: new Uint8Array(numbers.buffer as ArrayBuffer, numbers.byteOffset, numbers.byteLength),
+  };
 }
 
 /** Reads a tensor as f32 in pieces of at most `elements`, in order, so that no more than a piece is ever in memory. */

@@ -98,7 +98,10 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
     rewardModel: await loadQwen2(gpu, files, modelFolder(run, "reward"), "reward model"),
   };
   const trained = { policy: networks.policy, critic: networks.critic };
-  for (const network of Object.values(trained)) network.parameters.train();
+  for (const network of Object.values(trained)) {
+    network.parameters.train();
+    network.recompute = config.recompute === "layers";
+  }
   const restored = await loadProgress(run, "ppo", trained, inputs);
   let beta = Number(restored?.notes.beta ?? fields.klCoef);
   let tokens = Number(restored?.notes.tokens ?? 0);

@@ -51,6 +51,7 @@ export async function sft(run: Run, inputs: string): Promise<SftOutcome> {
   const { rows, steps } = derivedFields(config, splitSizes(run.dataset)).sft;
   const model = await loadQwen2(gpu, files, run.baseFolder, "policy");
   model.parameters.train();
+  model.recompute = config.recompute === "layers";
   const restored = await loadProgress(run, "sft", { policy: model }, inputs);
   const before = restored ? restored.notes.before as LanguageFigures : await languageFigures(run, model, 0);
   let tokens = Number(restored?.notes.tokens ?? 0);
