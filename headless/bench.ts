@@ -103,7 +103,7 @@ function matmulShapes(software: boolean): (Shape & { where: string })[] {
     { where: `${where} dx`, form: "NN" as Form, M: T, N: D, K: N },
     { where: `${where} dW`, form: "TN" as Form, M: N, N: D, K: T },
   ];
-  const T = software ? 256 : 4096;
+  const T = software ? 256 : 4096, few = 64; // few: a small microbatch, or a decoding step of 64 sequences
   return [
     { where: "square", form: "NN", M: 512, N: 512, K: 512 },
     { where: "square", form: "NN", M: 1024, N: 1024, K: 1024 },
@@ -112,6 +112,8 @@ function matmulShapes(software: boolean): (Shape & { where: string })[] {
     ...linear("demo feed-forward", 2048, 64, 384),
     ...linear("Qwen2.5-0.5B attention", T, 896, 896),
     ...linear("Qwen2.5-0.5B feed-forward", T, 896, 4864),
+    ...linear("Qwen2.5-0.5B attention", few, 896, 896),
+    ...linear("Qwen2.5-0.5B feed-forward", few, 896, 4864),
   ];
 }
 

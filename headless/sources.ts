@@ -77,8 +77,8 @@ export async function digestSources(
     (await files.list(folder)).filter((file) => pattern.test(file));
   await add("model", baseFolder, await named(baseFolder, /\.(json|safetensors)$/));
   if (data === null) await add("data", demoFolder, await named(demoFolder, /\.jsonl(\.gz)?$/));
-  for (const [label, set] of Object.entries(data ?? {})) {
-    await add(label, set.folder, set.files.map(({ path }) => path));
+  for (const [label, set] of [["data", data?.posts], ["comparisons", data?.comparisons]] as const) {
+    if (set) await add(label, set.folder, set.files.map(({ path }) => path));
   }
   return found;
 }

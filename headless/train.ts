@@ -2,8 +2,17 @@
  * `deno task train`: takes a base model through the published recipe, preprocess → sft → reward → ppo → evaluate, and writes a run
  * directory with a report. Started again in the same directory it skips what is done and goes on from the last checkpoint.
  */
-import { type Gpu, GpuError } from "../kernels/gpu.ts";
-import { DamagedFileError, type Files, joinPath, readJson, writeJson } from "../lab/bytes.ts";
+import { GpuError } from "../kernels/gpu.ts";
+import { declaredKernels } from "../kernels/kernel.ts";
+import {
+  DamagedFileError,
+  digestOfJson,
+  type Files,
+  joinPath,
+  readJson,
+  sha256OfFile,
+  writeJson,
+} from "../lab/bytes.ts";
 import { openCheckpoint, requireTensors } from "../lab/checkpoint_files.ts";
 import {
   type Config,
@@ -15,22 +24,25 @@ import {
 } from "../lab/config.ts";
 import { boolean, words } from "../lab/config_fields.ts";
 import { goldScore } from "../lab/demo/gold.ts";
-import { readJsonl } from "../lab/jsonl.ts";
-import { runStages } from "../lab/pipeline.ts";
+import { readMetrics } from "../lab/metrics.ts";
+import { runStages, stagesToRun } from "../lab/pipeline.ts";
+import { planRun } from "../lab/plan.ts";
+import { memoryTable, planTable, type StagePlan } from "../lab/plan_table.ts";
 import { readQwen2Config } from "../lab/qwen2.ts";
 import { expectedTensors } from "../lab/qwen2_config.ts";
 import { buildReport } from "../lab/report/report.ts";
 import { terminalSummary } from "../lab/report/summary.ts";
 import {
   type Evaluation,
-  type MetricRecord,
   type ReportData,
   type RunRecord,
   type StageFacts,
   stageNames,
 } from "../lab/report/data.ts";
 import type { Run } from "../lab/run.ts";
-import { openRunDirectory } from "../lab/run_directory.ts";
+import { openRunDirectory, readSealed, readStageRecord, writeSealed } from "../lab/run_directory.ts";
+import { newestOf, readStartedRun, runsIn } from "../lab/run_record.ts";
+import { evaluationPath } from "../lab/stages/evaluate.ts";
 import { splitSizes } from "../lab/stages/preprocess.ts";
 import { loadTokenizer } from "../lab/tokenizer.ts";
 import { openGpu } from "./devices.ts";
@@ -49,6 +61,10 @@ const usage = {
     "Runs the recipe: preprocess, supervised fine-tuning, reward model, PPO, evaluation; then writes report.html.",
   own: {
     stages: words(stageNames, stageNames, { doc: "Only these stages; earlier ones must have been run" }),
+    "dry-run": boolean(false, {
+      doc:
+        "Preprocess, print the plan (steps, tokens, operations, memory, time by a few measured steps), and stop",
+    }),
     resume: boolean(false, {
       doc: "Take the configuration from the run directory's run.json; other flags still count",
     }),
@@ -74,10 +90,19 @@ async function main(): Promise<void> {
   const sources = await fetchSources(config, await pinnedSources(files, config.out), progress);
   const { baseFolder } = sources;
   const dataset = await loadSources(files, sources);
+  for (const sentence of dataset.notes ?? []) progress.note(sentence);
   // What needs no device and little time is looked at first: bad input must not cost an hour of preprocessing.
   if (flags.own.stages.some((stage) => stage !== "preprocess")) derivedFields(config, splitSizes(dataset));
   const shape = await readQwen2Config(files, baseFolder);
   requireTensors(await openCheckpoint(files, baseFolder), expectedTensors(shape));
+  const { preprocess: { queryTokens, responseTokens, preferenceTokens }, ppo: { responseLength } } = config;
+  const longest = queryTokens + Math.max(responseTokens, preferenceTokens, responseLength);
+  if (longest > shape.maxPositions) {
+    throw new RangeError(
+      `Query and response take up to ${longest} tokens, more than the ${shape.maxPositions} positions of ${baseFolder}; ` +
+        `lower --preprocess.queryTokens.`,
+    );
+  }
   const tokenizer = await loadTokenizer((path) => files.read(path), baseFolder, shape.vocabulary);
   const gpu = await openGpu(config.gpu);
   const adapter =
@@ -96,9 +121,13 @@ async function main(): Promise<void> {
       format: 1,
       config: config as unknown as Record<string, unknown>,
       choices: [why],
+      notes: dataset.notes,
       startedAt: new Date().toISOString(),
       device: gpu.facts,
       kernels: Object.fromEntries(gpu.choices),
+      kernelDigest: await digestOfJson(
+        declaredKernels.map(({ name, source }) => [name, source].join("\n")).sort(),
+      ),
       versions: await versions(),
       inputs,
       sources: sources.pinned,
@@ -120,10 +149,23 @@ async function main(): Promise<void> {
       stopping: () => interrupts.count > 0,
     };
     const stages = stageNames.filter((stage) => flags.own.stages.includes(stage));
-    await runThroughLosses(run, () => runStages(run, stages, inputs, () => performance.now()));
+    const clock = () => performance.now();
+    await runStages(run, stages.filter((stage) => stage === "preprocess"), inputs, clock);
+    const plan = await planRun(run, await stagesToRun(run, stages, inputs), {
+      clock,
+      measure: flags.own["dry-run"] ? "always" : "auto",
+    });
+    for (const line of planTable(plan)) progress.note(line);
+    if (flags.own["dry-run"]) {
+      for (const line of memoryTable(plan)) progress.note(line);
+      return;
+    }
+    if (plan.length > 0) await writeSealed(files, joinPath(config.out, "plan.json"), { stages: plan });
+    const rest = stages.filter((stage) => stage !== "preprocess");
+    await runThroughLosses(run, () => runStages(run, rest, inputs, clock));
     record.kernels = Object.fromEntries(run.gpu.choices);
     await writeJson(files, joinPath(config.out, "run.json"), record);
-    const data = await reportData(files, config.out, record, run.gpu);
+    const data = await reportData(files, config.out, record);
     await files.writeAtomic(joinPath(config.out, "report.html"), new TextEncoder().encode(buildReport(data)));
     console.log(`\n${terminalSummary(data, terminal.columns() ?? 100)}`);
     console.log(`\nReport: ${joinPath(config.out, "report.html")}`);
@@ -161,11 +203,10 @@ async function chooseConfig(
   if (flags.own.resume) {
     if (flags.preset) throw new RangeError("--resume takes the preset from run.json; leave --preset out.");
     const out = flags.overrides.out ?? await newestRun(files);
-    const path = joinPath(out, "run.json");
-    if (!await files.exists(path)) {
+    if (!await files.exists(joinPath(out, "run.json"))) {
       throw new DamagedFileError(`There is no run in ${out} to resume: it has no run.json; check --out.`);
     }
-    const config = merge(readConfig((await readRun(files, path)).config, path), flags);
+    const config = merge((await readStartedRun(files, out)).config, flags);
     return { config: { ...config, out }, why: `Going on with ${out} as its run.json says.` };
   }
   const preset: PresetName = flags.preset ??
@@ -196,57 +237,44 @@ async function findPreset(): Promise<PresetName> {
   return await isAtHand("model", model) && await isAtHand("dataset", data) ? "spark" : "demo";
 }
 
-async function readRun(files: Files, path: string): Promise<Pick<RunRecord, "config" | "startedAt">> {
-  try {
-    const { config, startedAt } = await readJson(files, path) as Partial<RunRecord>;
-    if (typeof startedAt === "string" && typeof config === "object" && config) return { config, startedAt };
-  } catch (error) {
-    if (!(error instanceof DamagedFileError || error instanceof TypeError)) throw error;
-  }
-  throw new DamagedFileError(
-    `${path} is damaged; start the run again with its flags and --out instead of --resume: what is done will be kept.`,
-  );
-}
-
 /** The run directory in `runs/` that was started last. */
 async function newestRun(files: Files): Promise<string> {
-  const started: [string, string][] = [];
-  for (const name of await files.exists("runs") ? await files.list("runs") : []) {
-    const folder = joinPath("runs", name.replace(/\/$/, ""));
-    const path = joinPath(folder, "run.json");
-    if (!name.endsWith("/") || !await files.exists(path)) continue;
-    started.push([(await readRun(files, path)).startedAt, folder]);
-  }
-  if (started.length === 0) {
+  const newest = await newestOf(files, await runsIn(files, "runs"));
+  if (newest === undefined) {
     throw new DamagedFileError("There is no run in runs/ to resume; name one with --out FOLDER.");
   }
-  return started.sort().at(-1)![1];
+  return newest;
 }
 
 /** Everything the report shows, from the run directory. */
-async function reportData(files: Files, out: string, run: RunRecord, gpu: Gpu): Promise<ReportData> {
-  const metrics: MetricRecord[] = [];
-  for await (const { value } of readJsonl(files, joinPath(out, "metrics.jsonl"))) {
-    metrics.push(value as MetricRecord);
-  }
+async function reportData(files: Files, out: string, run: RunRecord): Promise<ReportData> {
+  const metrics = await readMetrics(files, joinPath(out, "metrics.jsonl"));
   const stages: StageFacts[] = [];
   for (const name of stageNames) {
-    const path = joinPath(out, "stages", `${name}.json`);
-    if (!await files.exists(path)) continue;
-    const { output } = await readJson(files, path) as unknown as { output: StageFacts };
-    stages.push(output);
+    const done = await readStageRecord(files, out, name);
+    if (done) stages.push(done.output as unknown as StageFacts);
   }
-  if (stages.length > 0) stages[stages.length - 1].memoryPlan ??= gpu.memory.plan();
-  const evaluation = joinPath(out, "evaluation.json");
+  const planPath = joinPath(out, "plan.json");
+  const plan = await files.exists(planPath) ? await readSealed(files, planPath) : undefined;
   return {
     run,
     stages,
+    plan: plan?.stages as StagePlan[] | undefined,
     metrics,
-    evaluation: await files.exists(evaluation)
-      ? await readJson(files, evaluation) as unknown as Evaluation
-      : undefined,
+    evaluation: await readEvaluation(files, out),
     madeAt: new Date().toISOString(),
   };
+}
+
+/** The evaluation, if there is one; its stage's record knows what it wrote. */
+async function readEvaluation(files: Files, out: string): Promise<Evaluation | undefined> {
+  const path = evaluationPath(out);
+  const done = await readStageRecord(files, out, "evaluate");
+  if (!done || !await files.exists(path)) return undefined;
+  if ((await sha256OfFile(files, path)).sha256 !== done.output.sha256) {
+    throw new DamagedFileError(`${path} is not as it was written; delete it to evaluate again.`);
+  }
+  return await readJson(files, path) as Evaluation;
 }
 
 /** Ctrl-C once finishes the step and saves; twice ends at once. */

@@ -17,6 +17,7 @@ import {
   type ValueOf,
   type Values,
 } from "./config_fields.ts";
+import { shortened } from "./bytes.ts";
 import { presets } from "./presets.ts";
 
 /** What the origins of defaults refer to. */
@@ -92,6 +93,12 @@ export const schema = {
     }),
     gpu: choice(["auto", "dawn", "native"], "auto", {
       doc: "WebGPU implementation; auto is Dawn on a GPU and Deno's own on software adapters",
+      from: "ours",
+      neutral: true,
+    }),
+    recompute: choice(["none", "layers"], "none", {
+      doc:
+        "What training computes twice rather than keep: layers = each layer's activations; same numbers, less memory",
       from: "ours",
       neutral: true,
     }),
@@ -433,7 +440,9 @@ export function readConfig(json: unknown, what = "the configuration"): Config {
     for (const name of Object.keys(values)) {
       if (!Object.hasOwn(fields, name) && !(at === "" && Object.hasOwn(schema, name) && name !== "run")) {
         throw new RangeError(
-          `${what} has an unknown field ${at}${name}${nearestOf(at + name, [...fieldByPath.keys()])}.`,
+          `${what} has an unknown field ${shortened(at + name)}${
+            nearestOf(at + name, [...fieldByPath.keys()])
+          }.`,
         );
       }
     }
@@ -541,7 +550,8 @@ export function derivedFields(config: Config, data: { posts: number; pairs: numb
     const [what, has, batch] = rows < config.sft.batch
       ? ["posts", rows, "sft.batch"]
       : ["pairs", pairs, "reward.batch"];
-    throw new RangeError(`The training split has ${has} ${what}, too few for one batch; lower --${batch}.`);
+    const remedy = has === 0 ? "check --data" : `lower --${batch}`;
+    throw new RangeError(`The training split has ${has} ${what}, too few for one batch; ${remedy}.`);
   }
   const { episodes, batch, minibatches, epochs } = config.ppo;
   const updates = Math.floor(episodes / batch);

@@ -16,6 +16,7 @@ import {
   FileAccessError,
   type Files,
   joinPath,
+  parseJson,
   readJson,
   sha256OfFile,
   writeJson,
@@ -100,51 +101,86 @@ async function lock(
   hasEnded: (holder: RunOwner) => boolean | Promise<boolean>,
 ): Promise<() => Promise<void>> {
   const path = joinPath(run, "lock.json");
+  const release = await takeLock(files, run, path, owner, hasEnded);
+  // Claims on earlier locks are only left where a taker was killed; nobody can act on one while another lock is in place.
+  for (const name of await files.list(run)) {
+    if (name.startsWith("lock.json.")) await files.remove(joinPath(run, name));
+  }
+  return release;
+}
+
+/**
+ * Creates the lock at `path`, past one whose holder has ended. Only the holder of the claim on a dead lock (itself a lock, named after
+ * the dead one's token) may remove it, and a lock's token never comes back: so whoever sees the dead lock in place while holding its
+ * claim can remove it without removing a live one. A claim whose holder was killed is taken over in the same way.
+ * @returns gives the lock up; harmless when done twice
+ */
+async function takeLock(
+  files: Files,
+  run: string,
+  path: string,
+  owner: RunOwner,
+  hasEnded: (holder: RunOwner) => boolean | Promise<boolean>,
+): Promise<() => Promise<void>> {
   const token = crypto.randomUUID();
   const content = new TextEncoder().encode(
     JSON.stringify({ ...owner, since: new Date().toISOString(), token }) + "\n",
   );
-  if (!await files.createNew(path, content)) {
-    const holder = await readLock(files, path);
-    if (holder && !await hasEnded(holder)) throw locked(run, path, holder);
-    if (holder) {
-      // Two runs may find the same dead lock. Only one of them can move it away, and what was moved shows whether it was that one.
-      const aside = `${path}.${token}`;
-      await files.rename(path, aside).catch(() => {});
-      const moved = await readLock(files, aside);
-      if (moved && moved.token !== holder.token) {
-        await files.rename(aside, path);
-        throw locked(run, path, moved);
-      }
-      await files.remove(aside);
-    }
-    if (!await files.createNew(path, content)) throw locked(run, path, await readLock(files, path));
-  }
-  return async () => {
+  const release = async () => {
     if ((await readLock(files, path))?.token === token) await files.remove(path);
   };
+  if (await files.createNew(path, content)) return release;
+
+  const holder = await readLock(files, path);
+  if (holder) {
+    if (!await hasEnded(holder)) throw locked(run, path, holder);
+    const releaseClaim = await takeLock(
+      files,
+      run,
+      joinPath(run, `lock.json.${holder.token}`),
+      owner,
+      hasEnded,
+    );
+    try {
+      if ((await readLock(files, path))?.token === holder.token) await files.remove(path);
+      if (await files.createNew(path, content)) return release;
+    } finally {
+      await releaseClaim();
+    }
+  }
+  throw locked(run, path, await readLock(files, path));
 }
+
+/** How often a lock that changes hands while it is being looked at is looked at again. */
+const mostLooks = 10;
 
 /** The lock's content, or undefined where there is none (any more). */
 async function readLock(
   files: Files,
   path: string,
+  look = 1,
 ): Promise<RunOwner & { since: string; token: string } | undefined> {
   let json;
   try {
     json = await readJson(files, path) as Partial<RunOwner & { since: string; token: string }> | null;
   } catch (error) {
-    if (error instanceof FileAccessError && !await files.exists(path)) return undefined;
+    if (error instanceof FileAccessError) {
+      if (!await files.exists(path)) return undefined;
+      // One lock was gone and another is there already, or the file cannot be read at all.
+      if (look < mostLooks) return await readLock(files, path, look + 1);
+    }
     if (error instanceof DamagedFileError) {
       throw new RunLockedError(`${path} is damaged; if no other run uses this directory, delete that file.`);
     }
     throw error;
   }
   const { pid, host, instance = "", since = "an unknown time", token = "" } = json ?? {};
-  if (typeof pid !== "number" || typeof host !== "string" || typeof instance !== "string") {
+  const texts = [host, instance, since, token].every((text) => typeof text === "string");
+  // The token becomes part of a file's name.
+  if (!Number.isSafeInteger(pid) || !texts || !/^[\w-]*$/.test(token)) {
     throw new RunLockedError(`${path} is damaged; if no other run uses this directory, delete that file.`);
   }
-  return { pid, host, instance, since: String(since), token: String(token) };
+  return { pid, host, instance, since, token } as RunOwner & { since: string; token: string };
 }
 
 function locked(run: string, path: string, holder?: RunOwner & { since: string }): RunLockedError {
@@ -203,29 +239,50 @@ export async function writeStageRecord(
     output,
     cursors: await appendCursors(files, run),
   };
-  await writeJson(files, joinPath(run, "stages", `${stage}.json`), record);
+  await writeSealed(files, joinPath(run, "stages", `${stage}.json`), record);
 }
 
 /**
- * What a stage left behind, or undefined where it is not done or was done from other inputs.
- * @throws DamagedFileError where the record cannot be understood
+ * What a stage left behind, or undefined where it is not done.
+ * @param inputs if given, what was done from others counts as not done
+ * @throws DamagedFileError where the record is not as it was written
  */
 export async function readStageRecord(
   files: Files,
   run: string,
   stage: string,
-  inputs: unknown,
+  inputs?: unknown,
 ): Promise<StageRecord | undefined> {
   const path = joinPath(run, "stages", `${stage}.json`);
   if (!await files.exists(path)) return undefined;
-  const record = await readJson(files, path) as Partial<StageRecord> | null;
+  const record = await readSealed(files, path);
   if (
-    !isObject(record) || typeof record.inputDigest !== "string" || !isObject(record.output) ||
+    record === undefined || typeof record.inputDigest !== "string" || !isObject(record.output) ||
     !areCursors(record.cursors)
   ) {
     throw new DamagedFileError(`${path} is not a stage's record; delete it to run the stage again.`);
   }
-  return record.inputDigest === await digestOfJson(inputs) ? record as StageRecord : undefined;
+  const { inputDigest, output, cursors } = record;
+  if (inputs !== undefined && inputDigest !== await digestOfJson(inputs)) return undefined;
+  return { inputDigest, output, cursors };
+}
+
+/** Writes a record with the digest of its own content: what is read back decides what a run does. */
+export async function writeSealed(files: Files, path: string, record: object): Promise<void> {
+  const content = JSON.parse(JSON.stringify(record));
+  await writeJson(files, path, { ...content, digest: await digestOfJson(content) });
+}
+
+/** The content of such a record; undefined where it is not as it was written. */
+export async function readSealed(files: Files, path: string): Promise<Record<string, unknown> | undefined> {
+  const bytes = await files.read(path);
+  try {
+    const { digest, ...content } = parseJson(path, bytes) as Record<string, unknown>;
+    return digest === await digestOfJson(content) ? content : undefined;
+  } catch {
+    // No JSON, no object, or one that has no canonical form.
+    return undefined;
+  }
 }
 
 /** `complete.json`: written last, so that a checkpoint with it is whole. */
@@ -304,7 +361,7 @@ export async function writeCheckpointFolder(
   for (const name of await filesBelow(files, partial)) {
     manifest.files[name] = await sha256OfFile(files, joinPath(partial, name));
   }
-  await writeJson(files, joinPath(partial, MANIFEST), manifest);
+  await writeSealed(files, joinPath(partial, MANIFEST), manifest);
 
   await finalise(files, parent, stepName(step));
   await rotate(files, parent, keep);
@@ -420,8 +477,10 @@ async function inspect(
   if (!await files.exists(path)) {
     throw new DamagedFileError(`${folder} is not a whole checkpoint: it has no ${MANIFEST}.`);
   }
-  const manifest = await readJson(files, path);
-  if (!isManifest(manifest)) throw new DamagedFileError(`${path} is not a checkpoint's manifest.`);
+  const manifest = await readSealed(files, path);
+  if (!isManifest(manifest)) {
+    throw new DamagedFileError(`${path} is not a checkpoint's manifest, or not as it was written.`);
+  }
   if ((stage !== undefined && manifest.stage !== stage) || (step !== undefined && manifest.step !== step)) {
     throw new DamagedFileError(
       `${path} belongs to step ${manifest.step} of ${manifest.stage}; the folder was moved or renamed.`,

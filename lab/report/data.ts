@@ -3,7 +3,7 @@
  * optional, so that a report of half a run can be drawn too.
  */
 import type { DeviceFacts } from "../../kernels/device.ts";
-import type { PlanRow } from "../../kernels/memory.ts";
+import type { StagePlan } from "../plan_table.ts";
 import type { Difference, LengthBin, LengthControlled, WinRate } from "../winrate.ts";
 
 /** The stages of a run, in order. */
@@ -17,13 +17,15 @@ export interface RunRecord {
   config: Record<string, unknown>;
   /** Why this preset and this adapter, in one sentence each. */
   choices?: string[];
+  /** Sentences on what of the data is left out. */
+  notes?: string[];
   /** ISO 8601, UTC. */
   startedAt: string;
   device: DeviceFacts;
   /** Kernel → variant taken and why: `{ "matmul 512": "f32 tiled: 1.8 × the plain one in a trial" }`. */
   kernels: Record<string, string>;
   /** SHA-256 of all kernel sources. */
-  kernelDigest?: string;
+  kernelDigest: string;
   /** `{ precis: "0.1.0 (2997f59)", deno: "2.9.6", … }`. */
   versions: Record<string, string>;
   /** SHA-256 of input files by name. */
@@ -72,7 +74,6 @@ export interface StageFacts {
   tokens?: number;
   /** Bytes. */
   peakMemory?: number;
-  memoryPlan?: PlanRow[];
   /** One line on what came of it. */
   summary?: string;
   invariants?: Invariant[];
@@ -220,6 +221,8 @@ export interface Evaluation {
 export interface ReportData {
   run: RunRecord;
   stages: StageFacts[];
+  /** `plan.json`: what the last invocation foresaw of the stages that it ran. */
+  plan?: StagePlan[];
   metrics: MetricRecord[];
   evaluation?: Evaluation;
   /** ISO 8601, UTC; when the report was made. */

@@ -2,11 +2,12 @@
 import { configField, configFields, differences, readConfig, valueAt } from "../config.ts";
 import { formatValue } from "../config_fields.ts";
 import { duration, formatBytes, shortCount } from "../format.ts";
+import { memoryByPurpose } from "../plan_table.ts";
 import type { ReportData } from "./data.ts";
 import { type Content, type Html, html } from "./html.ts";
 import { runtimeName } from "./words.ts";
 
-export function runSection({ run, stages }: ReportData): Html {
+export function runSection({ run, stages, plan }: ReportData): Html {
   const total = stages.reduce((sum, { seconds }) => sum + seconds, 0);
   const { device } = run;
   const abilities = [
@@ -28,12 +29,11 @@ export function runSection({ run, stages }: ReportData): Html {
       `${name} at ${commit}`,
     ]),
     ...Object.entries(run.versions).map(([name, version]): [string, Content] => [name, version]),
-    ...(run.kernelDigest
-      ? [["Kernels, SHA-256", html`<code>${run.kernelDigest}</code>`] as [string, Content]]
-      : []),
+    ["Kernels, SHA-256", html`<code>${run.kernelDigest}</code>`],
     ...(run.choices ?? []).map((choice): [string, Content] => ["Chosen", choice]),
+    ...(run.notes ?? []).map((note): [string, Content] => ["Data", note]),
   ];
-  const plan = stages.flatMap((stage) => (stage.memoryPlan ?? []).length > 0 ? [stage] : []);
+  const foreseen = new Map((plan ?? []).map((stage) => [stage.name, stage.peakMemory]));
   const longest = Math.max(...stages.map(({ seconds }) => seconds), 1e-9);
   return html`
     <div class="columns">
@@ -58,6 +58,7 @@ export function runSection({ run, stages }: ReportData): Html {
                 <th scope="col" class="number">Time</th>
                 <th scope="col" class="number">Tokens/s</th>
                 <th scope="col" class="number">Peak memory</th>
+                <th scope="col" class="number">foreseen</th>
               </tr>
             </thead>
             <tbody>${stages.map(({ name, ran, seconds, tokens, peakMemory }) =>
@@ -68,11 +69,12 @@ export function runSection({ run, stages }: ReportData): Html {
                   <td class="number">${ran ? duration(seconds) : "earlier run"}</td>
                   <td class="number">${ran && tokens && seconds > 0 ? shortCount(tokens / seconds) : "–"}</td>
                   <td class="number">${peakMemory === undefined ? "–" : formatBytes(peakMemory)}</td>
+                  <td class="number">${foreseen.has(name) ? formatBytes(foreseen.get(name)!) : "–"}</td>
                 </tr>
               `
             )}<tr class="strong"><th scope="row">Total</th><td class="number">${duration(
               total,
-            )}</td><td></td><td></td></tr></tbody>
+            )}</td><td></td><td></td><td></td></tr></tbody>
           </table>
         </div>
       </div>
@@ -88,18 +90,14 @@ export function runSection({ run, stages }: ReportData): Html {
         )}</dl>
       </div>
     `}
-    ${plan.length > 0 && html`
-      <h3>Memory plan</h3>
-      <div class="columns">${plan.map(({ name, memoryPlan }) => {
-        const rows = [...memoryPlan!].sort((a, b) => b.bytes - a.bytes);
-        const rest = rows.splice(12);
-        return html`
+    ${plan && plan.length > 0 && html`
+      <h3>Memory, as foreseen at the start</h3>
+      <div class="columns">${plan.map(({ name, peakMemory, memory }) =>
+        html`
           <details class="panel">
-            <summary>${name}: ${formatBytes(
-              memoryPlan!.reduce((sum, { bytes }) => sum + bytes, 0),
-            )}</summary>
+            <summary>${name}: ${formatBytes(peakMemory)}</summary>
             <table>
-              <tbody>${rows.map((row) =>
+              <tbody>${memoryByPurpose(memory).map((row) =>
                 html`
                   <tr>
                     <td>${row.name}${row.count > 1 && html`
@@ -109,17 +107,11 @@ export function runSection({ run, stages }: ReportData): Html {
                     <td class="number">${formatBytes(row.bytes)}</td>
                   </tr>
                 `
-              )}${rest.length > 0 && html`
-                <tr>
-                  <td class="muted">${rest.length} more</td>
-                  <td></td>
-                  <td class="number">${formatBytes(rest.reduce((sum, { bytes }) => sum + bytes, 0))}</td>
-                </tr>
-              `}</tbody>
+              )}</tbody>
             </table>
           </details>
-        `;
-      })}</div>
+        `
+      )}</div>
     `}
     ${run.inputs && Object.keys(run.inputs).length > 0 && html`
       <h3>Inputs, by SHA-256</h3>

@@ -45,17 +45,17 @@ export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
   const fields = config.reward;
   const table = await readTable(files, tablePath(run, "pairs", "train"));
   const { pairs, steps } = derivedFields(config, splitSizes(run.dataset)).reward;
-  const subset = shuffled(rowCount(table) / 2, config.seed, stageKeys.reward, -1).subarray(0, pairs);
   const model = await loadQwen2(gpu, files, modelFolder(run, "sft"), "reward", "score");
   initialiseHead(run, model);
   model.parameters.train();
+  model.recompute = config.recompute === "layers";
   const restored = await loadProgress(run, "reward", { reward: model }, inputs);
   let tokens = Number(restored?.notes.tokens ?? 0);
   const progress = run.progress.stage("reward", { steps, unit: "steps" });
   if (!restored) await heldOutAccuracy(run, model, 0);
 
   for (let step = (restored?.step ?? 0) + 1; step <= steps; step++) {
-    const chosen = batchRows(pairs, fields.batch, step, config.seed, stageKeys.reward).map((i) => subset[i]);
+    const chosen = rewardBatch(run, table, pairs, step);
     const rate = learningRate(fields, step, steps);
     const figures = await rewardStep(run, model, table, chosen, step, rate);
     requireFinite("reward", step, { loss: figures.loss, "gradient norm": figures.norm });
@@ -90,6 +90,12 @@ export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
   return { steps, tokens, accuracy, offset };
 }
 
+/** The pairs of a step: a batch of the first `pairs` of all, once these have been shuffled. */
+export function rewardBatch({ config }: Run, table: TokenTable, pairs: number, step: number): Uint32Array {
+  const subset = shuffled(rowCount(table) / 2, config.seed, stageKeys.reward, -1).subarray(0, pairs);
+  return batchRows(pairs, config.reward.batch, step, config.seed, stageKeys.reward).map((i) => subset[i]);
+}
+
 /** Weight from N(0, headScale / √(d + 1)), bias 0 (detail 11). */
 function initialiseHead({ gpu, config }: Run, model: Qwen2): void {
   const { weight, bias } = model.score!;
@@ -99,7 +105,7 @@ function initialiseHead({ gpu, config }: Run, model: Qwen2): void {
   gpu.upload(bias, new Float32Array(1));
 }
 
-async function rewardStep(
+export async function rewardStep(
   run: Run,
   model: Qwen2,
   table: TokenTable,
@@ -147,7 +153,7 @@ async function rewardStep(
 }
 
 /** Mean score of the SFT training references, before any offset: what normalisation subtracts (detail 15). */
-async function referenceMean(run: Run, model: Qwen2): Promise<number> {
+export async function referenceMean(run: Run, model: Qwen2): Promise<number> {
   const table = await readTable(run.files, tablePath(run, "posts", "train"));
   const { normaliseRows, microTokens } = run.config.reward;
   const count = normaliseRows === 0 ? rowCount(table) : Math.min(normaliseRows, rowCount(table));
@@ -170,7 +176,7 @@ export async function pairScores(
 }
 
 /** Accuracy on valid1 and valid2 together, logged at `step`. */
-async function heldOutAccuracy(run: Run, model: Qwen2, step: number): Promise<number> {
+export async function heldOutAccuracy(run: Run, model: Qwen2, step: number): Promise<number> {
   const figures: Record<string, number> = {};
   let correct = 0, all = 0, loss = 0;
   for (const split of ["valid1", "valid2"] as const) {

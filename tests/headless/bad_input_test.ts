@@ -131,7 +131,7 @@ Deno.test("bad places, models and data", async (t) => {
         "a comparison without choice",
         "data/comparisons/batch1.json",
         firstRow(({ choice: _, ...row }) => row),
-        'batch1.json:1 has "choice" undefined',
+        'batch1.json:1 has no "choice"',
       ],
       [
         "a blank post",

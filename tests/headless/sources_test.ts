@@ -1,10 +1,35 @@
 /** `deno task train` with model and data from a Hub on loopback: before anything else, pinned in run.json, and kept by --resume. */
 import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import { joinPath } from "../../lab/bytes.ts";
+import { silent } from "../../lab/progress.ts";
+import { diskFiles } from "../../headless/files.ts";
 import { batchNames } from "../../headless/openai_batches.ts";
+import { digestSources, fetchSources } from "../../headless/sources.ts";
 import { testRuntime } from "../kernels/testing.ts";
 import { assertExplained, ground, tiny, train } from "./training.ts";
 import { type HubRepository, serveHub } from "./hub_server.ts";
+
+Deno.test("every file of a data folder is an input of the stages", async () => {
+  const place = await ground();
+  const digests = async (comparisons = "") => {
+    const config = { model: place.model, data: place.data, comparisons };
+    return await digestSources(diskFiles(), await fetchSources(config, undefined, silent));
+  };
+  const before = await digests();
+  assertEquals(Object.keys(before).filter((name) => name.startsWith("data/")).sort(), [
+    "data/comparisons/batch1.json",
+    "data/test.jsonl",
+    "data/train.jsonl",
+    "data/valid.jsonl",
+  ]);
+  await Deno.writeTextFile(joinPath(place.data, "comparisons/batch1.json"), "{}");
+  const after = await digests();
+  const changed = Object.keys(before).filter((name) => after[name] !== before[name]);
+  assertEquals(changed, ["data/comparisons/batch1.json"]);
+  const elsewhere = await digests(joinPath(place.data, "comparisons"));
+  assertEquals(elsewhere["comparisons/batch1.json"], after["data/comparisons/batch1.json"]);
+  await Deno.remove(place.folder, { recursive: true });
+});
 
 Deno.test("a run whose model, posts and comparisons are fetched", async (t) => {
   const place = await ground();

@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "deno-std/assert/mod.js";
-import { DamagedFileError, type Files, memoryFiles } from "../../lab/bytes.ts";
+import { setImmediate } from "node:timers";
+import { DamagedFileError, digestOfJson, type Files, memoryFiles } from "../../lab/bytes.ts";
+import { random } from "../../lab/demo/random.ts";
 import {
   newestCheckpoint,
   openRunDirectory,
@@ -10,6 +12,7 @@ import {
   writeCheckpointFolder,
   writeStageRecord,
 } from "../../lab/run_directory.ts";
+import { feedDamaged } from "./damage.ts";
 
 const ME: RunOwner = { pid: 1, host: "here", instance: "a" };
 const OTHER: RunOwner = { pid: 2, host: "here", instance: "b" };
@@ -94,15 +97,21 @@ Deno.test("a damaged checkpoint is passed over and reported, whatever is wrong w
       /other bytes than were written/,
     ],
     [(files, folder) => files.remove(`${folder}/complete.json`), /step-000009 is not a whole checkpoint/],
-    [(files, folder) => files.truncate(`${folder}/complete.json`, 9), /complete\.json is not valid JSON/],
+    [
+      (files, folder) => files.truncate(`${folder}/complete.json`, 9),
+      /complete\.json is not a checkpoint's manifest/,
+    ],
     [
       (files, folder) => files.writeAtomic(`${folder}/complete.json`, utf8("{}")),
       /is not a checkpoint's manifest/,
     ],
     [async (files, folder) => {
-      const manifest = JSON.parse(await text(files, `${folder}/complete.json`));
+      const { digest: _, ...manifest } = JSON.parse(await text(files, `${folder}/complete.json`));
       manifest.files["../../../run.json"] = { size: 1, sha256: "" };
-      await files.writeAtomic(`${folder}/complete.json`, utf8(JSON.stringify(manifest)));
+      await files.writeAtomic(
+        `${folder}/complete.json`,
+        utf8(JSON.stringify({ ...manifest, digest: await digestOfJson(manifest) })),
+      );
     }, /is not a checkpoint's manifest/],
   ];
   for (const [damage, message] of damages) {
@@ -250,32 +259,76 @@ Deno.test("a second run in the same directory is refused until the first has rel
   assertEquals((await files.list("run")).filter((name) => name.includes("lock")), []);
 });
 
-Deno.test("of many runs that find the same dead lock only one gets the directory", async () => {
-  for (let round = 0; round < 20; round++) {
+/**
+ * Lets several processes use the same files one operation at a time, in an order drawn from `seed`. A process that is killed never
+ * gets a turn again.
+ */
+function turns(files: Files, seed: number) {
+  const rng = random(seed);
+  const waiting: { pid: number; go: () => void }[] = [];
+  const killed = new Set<number>();
+  const turn = (pid: number) => new Promise<void>((go) => waiting.push({ pid, go }));
+  return {
+    killed,
+    filesOf: (pid: number): Files => ({
+      ...files,
+      read: async (path) => (await turn(pid), await files.read(path)),
+      exists: async (path) => (await turn(pid), await files.exists(path)),
+      list: async (path) => (await turn(pid), await files.list(path)),
+      createNew: async (path, content) => (await turn(pid), await files.createNew(path, content)),
+      remove: async (path) => (await turn(pid), await files.remove(path)),
+      rename: async (from, to) => (await turn(pid), await files.rename(from, to)),
+    }),
+    /** Gives turns until nobody waits for one, killing one process in `killOneIn` before its turn (0 = nobody). */
+    async play(killOneIn: number): Promise<void> {
+      for (;;) {
+        await new Promise<void>((resume) => setImmediate(resume));
+        const ready = waiting.filter(({ pid }) => !killed.has(pid));
+        if (ready.length === 0) return;
+        const next = ready[rng.below(ready.length)];
+        if (killOneIn > 0 && rng.below(killOneIn) === 0) killed.add(next.pid);
+        else waiting.splice(waiting.indexOf(next), 1)[0].go();
+      }
+    },
+  };
+}
+
+Deno.test("of many runs that find the same dead lock exactly one gets the directory, and it leaves nothing behind", async () => {
+  for (let round = 0; round < 300; round++) {
     const memory = memoryFiles();
     await openRunDirectory(memory, "run", ME, () => false);
-    // Each operation takes its own time, so that the takers interleave differently in every round.
-    let state = round;
-    const pause = () => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return new Promise<void>((resolve) => setTimeout(resolve, (state >>> 16) % 4));
-    };
-    const files: Files = {
-      ...memory,
-      read: async (path) => (await pause(), await memory.read(path)),
-      createNew: async (path, content) => (await pause(), await memory.createNew(path, content)),
-      rename: async (from, to) => (await pause(), await memory.rename(from, to)),
-    };
-    const takers = Array.from(
-      { length: 4 },
-      (_, i) =>
-        openRunDirectory(files, "run", { pid: 10 + i, host: "here", instance: "" }, ({ pid }) => pid === 1),
+    const { filesOf, play } = turns(memory, round);
+    const takers = [10, 11, 12, 13].map((pid) =>
+      openRunDirectory(filesOf(pid), "run", { pid, host: "here", instance: "" }, ({ pid }) => pid === 1)
     );
-    const results = await Promise.allSettled(takers);
-    assertEquals(results.filter(({ status }) => status === "fulfilled").length, 1, `round ${round}`);
-    for (const result of results) {
+    const results = Promise.allSettled(takers);
+    await play(0);
+    const got = (await results).filter(({ status }) => status === "fulfilled");
+    assertEquals(got.length, 1, `round ${round}`);
+    for (const result of await results) {
       if (result.status === "rejected") assert(result.reason instanceof RunLockedError, result.reason);
     }
+    assertEquals((await memory.list("run")).filter((name) => name.startsWith("lock")), ["lock.json"]);
+  }
+});
+
+Deno.test("runs that are killed while they take a dead lock neither let two others in nor keep the next one out", async () => {
+  for (let round = 0; round < 300; round++) {
+    const memory = memoryFiles();
+    await openRunDirectory(memory, "run", ME, () => false);
+    const { filesOf, play, killed } = turns(memory, 1000 + round);
+    const hasEnded = ({ pid }: RunOwner) => pid === 1 || killed.has(pid);
+    const holders: number[] = [];
+    for (const pid of [10, 11, 12, 13]) {
+      openRunDirectory(filesOf(pid), "run", { pid, host: "here", instance: "" }, hasEnded)
+        .then(() => holders.push(pid), (error) => assert(error instanceof RunLockedError, error));
+    }
+    await play(8);
+    const alive = holders.filter((pid) => !killed.has(pid));
+    assert(alive.length <= 1, `round ${round}: ${alive} hold the directory`);
+    const next = openRunDirectory(memory, "run", ME, ({ pid }) => hasEnded({ ...ME, pid }));
+    if (alive.length === 1) await assertRejects(() => next, RunLockedError, `process ${alive[0]}`);
+    else await (await next).release();
   }
 });
 
@@ -307,4 +360,65 @@ Deno.test("a finished stage is recognised by its inputs, whatever their order, a
     DamagedFileError,
     "delete it to run the stage again",
   );
+});
+
+Deno.test("a thousand damaged manifests are passed over with a sentence, or read as they were written", async () => {
+  const files = memoryFiles({ "run/metrics.jsonl": "{}\n" });
+  await writeCheckpointFolder(files, "run", "ppo", 7, writer(files, "x"), {
+    notes: {
+      inputs: "d1",
+      beta: 0.05,
+      tokens: 12345,
+      history: [{ "objective/kl": 0.1, "objective/scores": null }],
+    },
+  });
+  const path = "run/checkpoints/ppo/step-000007/complete.json";
+  const { checkpoint: whole } = await newestCheckpoint(files, "run", "ppo", "sizes");
+  assertEquals(whole?.step, 7);
+  await feedDamaged(await text(files, path), async (bytes) => {
+    await files.writeAtomic(path, bytes);
+    const { checkpoint, damaged } = await newestCheckpoint(files, "run", "ppo", "sizes");
+    if (checkpoint) assertEquals([checkpoint, damaged], [whole, []]);
+    else {
+      assertEquals(damaged.length, 1);
+      throw new DamagedFileError(damaged[0]);
+    }
+  }, { names: path });
+});
+
+Deno.test("a thousand damaged stage records end in a named error, or are read as they were written", async () => {
+  const files = memoryFiles({ "run/metrics.jsonl": "{}\n" });
+  const inputs = { data: "d1", sft: { lr: 1e-5, epochs: 1 } };
+  await writeStageRecord(files, "run", "sft", inputs, {
+    name: "sft",
+    steps: 911,
+    before: { rougeL: 0.1 },
+    seconds: 1.5,
+  });
+  const path = "run/stages/sft.json";
+  const whole = await readStageRecord(files, "run", "sft", inputs);
+  assertEquals(whole?.output.steps, 911);
+  await feedDamaged(await text(files, path), async (bytes) => {
+    await files.writeAtomic(path, bytes);
+    assertEquals(await readStageRecord(files, "run", "sft", inputs), whole);
+  }, { names: path });
+});
+
+Deno.test("a thousand damaged locks are not taken for dead ones unless they still name a process", async () => {
+  const sound = JSON.stringify({
+    pid: 4711,
+    host: "spark",
+    instance: "b",
+    since: "2026-01-01T00:00:00.000Z",
+    token: "t",
+  });
+  await feedDamaged(sound, async (bytes) => {
+    const files = memoryFiles({ "run/lock.json": bytes });
+    const directory = await openRunDirectory(files, "run", ME, ({ pid, host, instance }) => {
+      assert(Number.isSafeInteger(pid) && typeof host === "string" && typeof instance === "string");
+      return pid === 4711;
+    });
+    assertEquals(directory.path, "run");
+    await directory.release();
+  }, { names: "run/lock.json", errors: [RunLockedError] });
 });

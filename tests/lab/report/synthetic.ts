@@ -149,16 +149,6 @@ export function syntheticReport(): ReportData {
         tokens: 700_000,
         peakMemory: 402 * 2 ** 20,
         summary: "score 0.12 → 2.18, KL 6.3 nats",
-        memoryPlan: Array.from({ length: 18 }, (_, i) => ({
-          name: i < 8
-            ? `${["policy", "critic"][i % 2]} ${
-              ["weights", "gradients", "first moment", "second moment"][i >> 1]
-            }`
-            : `pool of ${2 ** (i - 8)} MiB`,
-          bytes: (30 - i) * 2 ** 20,
-          lifetime: i < 8 ? "persistent" as const : "pooled" as const,
-          count: i < 8 ? 1 : i - 6,
-        })),
         invariants: [
           {
             name: "KL of policy to reference is 0",
@@ -193,6 +183,24 @@ export function syntheticReport(): ReportData {
       },
       { name: "evaluate", ran: true, seconds: 22, steps: 200 },
     ],
+    plan: [{
+      name: "ppo",
+      steps: 30,
+      unit: "updates",
+      tokens: 712_000,
+      flops: 8.1e11,
+      peakMemory: 391 * 2 ** 20,
+      memory: Array.from({ length: 18 }, (_, i) => ({
+        name: i < 8
+          ? `${["policy", "critic"][i % 2]} ${
+            ["weights", "gradients", "first moment", "second moment"][i >> 1]
+          }`
+          : `pool of ${2 ** (i - 8)} MiB`,
+        bytes: (30 - i) * 2 ** 20,
+        lifetime: i < 8 ? "persistent" as const : "pooled" as const,
+        count: i < 8 ? 1 : i - 6,
+      })),
+    }],
     metrics,
     evaluation: syntheticEvaluation(),
     madeAt: "2026-11-22T16:54:12.000Z",

@@ -1,0 +1,198 @@
+/** The memory of a stage before it runs: its own steps, on a device that holds nothing, with the books kept as on the real one. */
+import type { Gpu } from "../kernels/gpu.ts";
+import type { PlanRow } from "../kernels/memory.ts";
+import { rehearsalOf } from "../kernels/rehearsal.ts";
+import { derivedFields } from "./config.ts";
+import { queryAt, readTable, rowCount, sequenceAt } from "./dataset.ts";
+import { random } from "./demo/random.ts";
+import { silent } from "./progress.ts";
+import { allocateQwen2, type Qwen2 } from "./qwen2.ts";
+import type { Qwen2Config } from "./qwen2_config.ts";
+import type { Run } from "./run.ts";
+import { joined, responseProbe, sequenceScores, tokenLogprobs } from "./scoring.ts";
+import { evaluationSizes } from "./stages/evaluate.ts";
+import { improve, measure, rollOut } from "./stages/ppo.ts";
+import { sampleTable } from "./stages/ppo_records.ts";
+import { splitSizes, tablePath } from "./stages/preprocess.ts";
+import { heldOutAccuracy, referenceMean, rewardBatch, rewardStep } from "./stages/reward.ts";
+import { languageFigures, referenceLosses, sftStep, writeSummaries } from "./stages/sft.ts";
+import { batchRows, stageKeys } from "./training.ts";
+
+/** The stages that use the device, in order. */
+export const plannedStages = ["sft", "reward", "ppo", "evaluate"] as const;
+export type PlannedStage = typeof plannedStages[number];
+
+/** Steps of each stage that are rehearsed, at most: batches differ in length, and the pool grows with each new size. */
+const mostSteps = 8;
+/** Updates of PPO, each of several passes over a large batch. */
+const mostUpdates = 3;
+/** Sequences of an evaluation that are rehearsed, at least: a batch of generation. */
+const fewestEvaluated = 64;
+/** Batches of generation in the last stage, at most: how long the queries of a batch are decides on the size of its caches. */
+const mostBatches = 6;
+
+/** What a stage needs at its highest, in bytes, and the buffers that make it up. */
+export async function rehearse(
+  run: Run,
+  config: Qwen2Config,
+  stage: PlannedStage,
+): Promise<{ peakMemory: number; memory: PlanRow[] }> {
+  const gpu = rehearsalOf(run.gpu);
+  let highest = { peakMemory: 0, memory: [] as PlanRow[] };
+  const look = () => {
+    if (gpu.memory.bytes > highest.peakMemory) {
+      highest = { peakMemory: gpu.memory.bytes, memory: gpu.memory.plan() };
+    }
+  };
+  const posts = await readTable(run.files, tablePath(run, "posts", "train"));
+  const shorter = shortened(run.config, posts.tokens.length / rowCount(posts));
+  await rehearsals[stage]({ ...run, gpu, ...quiet, config: shorter }, config, look);
+  look();
+  return highest;
+}
+
+/** Nothing that a rehearsal finds is written down. */
+const nothing = () => Promise.resolve();
+const quiet: Pick<Run, "directory" | "progress" | "gold"> = {
+  directory: {
+    path: "",
+    healed: [],
+    appendMetrics: nothing,
+    appendSamples: nothing,
+    appendEpisodes: nothing,
+    release: nothing,
+  },
+  progress: silent,
+  gold: undefined,
+};
+
+/** The same steps with fewer rows around them: as many as fill two micro-batches. @param length mean tokens of a row */
+function shortened({ sft, reward, ...rest }: Run["config"], length: number): Run["config"] {
+  const some = (rows: number, microTokens: number) =>
+    Math.min(rows || Infinity, Math.max(fewestEvaluated, Math.ceil(2 * microTokens / length)));
+  return {
+    ...rest,
+    sft: { ...sft, evalRows: some(sft.evalRows, sft.microTokens) },
+    reward: {
+      ...reward,
+      evalRows: some(reward.evalRows, reward.microTokens),
+      normaliseRows: some(reward.normaliseRows, reward.microTokens),
+    },
+  };
+}
+
+function allocate(
+  gpu: Gpu,
+  config: Qwen2Config,
+  name: string,
+  head: Qwen2Config["head"],
+  trained: boolean,
+): Qwen2 {
+  const model = allocateQwen2(gpu, { ...config, head }, name);
+  if (trained) model.parameters.train();
+  return model;
+}
+
+/** Each leaves what it allocated in place, or calls `look` before it frees it. */
+const rehearsals: Record<
+  PlannedStage,
+  (run: Run, config: Qwen2Config, look: () => void) => Promise<void>
+> = {
+  async sft(run, config) {
+    const { sft, seed } = run.config;
+    const model = allocate(run.gpu, config, "policy", "language", true);
+    const table = await readTable(run.files, tablePath(run, "posts", "train"));
+    const { rows, steps } = derivedFields(run.config, splitSizes(run.dataset)).sft;
+    await languageFigures(run, model, 0);
+    for (let step = 1; step <= Math.min(steps, mostSteps); step++) {
+      await sftStep(run, model, table, batchRows(rows, sft.batch, step, seed, stageKeys.sft), step, 0);
+    }
+  },
+
+  async reward(run, config) {
+    const { reward } = run.config;
+    const model = allocate(run.gpu, config, "reward", "score", true);
+    const table = await readTable(run.files, tablePath(run, "pairs", "train"));
+    const { pairs, steps } = derivedFields(run.config, splitSizes(run.dataset)).reward;
+    await heldOutAccuracy(run, model, 0);
+    for (let step = 1; step <= Math.min(steps, mostSteps); step++) {
+      await rewardStep(run, model, table, rewardBatch(run, table, pairs, step), step, 0);
+    }
+    if (reward.normalise) await referenceMean(run, model);
+  },
+
+  async ppo(run, config) {
+    const { ppo, seed } = run.config;
+    const networks = {
+      policy: allocate(run.gpu, config, "policy", "language", true),
+      critic: allocate(run.gpu, config, "critic", "score", true),
+      reference: allocate(run.gpu, config, "reference", "language", false),
+      rewardModel: allocate(run.gpu, config, "reward model", "score", false),
+    };
+    const table = await readTable(run.files, tablePath(run, "posts", "train"));
+    const { updates } = derivedFields(run.config, splitSizes(run.dataset)).ppo;
+    await sampleTable(run, networks.policy, networks.rewardModel, 0);
+    const lengths = random(seed);
+    for (let update = 1; update <= Math.min(updates, mostUpdates); update++) {
+      const rows = batchRows(rowCount(table), ppo.batch, update, seed, stageKeys.ppo);
+      const queries = Array.from(rows, (row) => queryAt(table, row));
+      // Nothing is drawn here; responses that end anywhere make micro-batches of all sizes.
+      const responses = queries.map(() => {
+        const response = new Uint32Array(ppo.responseLength);
+        response[lengths.below(ppo.responseLength)] = run.tokenizer.eosId;
+        return response;
+      });
+      if (update === 1) await rollOut(run, networks, queries, update);
+      await improve(
+        run,
+        networks,
+        await measure(run, networks, queries, responses),
+        update,
+        0,
+        ppo.klCoef,
+      );
+    }
+  },
+
+  async evaluate(run, config, look) {
+    const { evaluate, preprocess, reward, ppo, seed } = run.config;
+    const table = await readTable(run.files, tablePath(run, "posts", evaluate.split));
+    const posts = Math.min(rowCount(table), evaluate.posts || Infinity);
+    const { klPosts, bestPosts, bestOf } = evaluationSizes(run, posts);
+    const queries = Array.from({ length: posts }, (_, row) => queryAt(table, row));
+    const samples = queries.slice(0, bestPosts).flatMap((query) => Array<Uint32Array>(bestOf).fill(query));
+    const policy = allocate(run.gpu, config, "policy", "language", false);
+    for (
+      const [prompts, T] of [
+        [queries, preprocess.responseTokens],
+        [queries, ppo.responseLength],
+        [samples, preprocess.responseTokens],
+      ] as const
+    ) {
+      await writeSummaries(run, policy, prompts.slice(0, mostBatches * evaluate.decodeBatch), {
+        temperature: evaluate.temperature,
+        stage: stageKeys.evaluate,
+        step: 0,
+        responseLength: T,
+        batch: evaluate.decodeBatch,
+      });
+    }
+    const lengths = random(seed);
+    const probes = queries.slice(0, klPosts).map((query) => {
+      const length = 1 + lengths.below(ppo.responseLength);
+      return responseProbe(joined(query, new Uint32Array(length)), query.length, length);
+    });
+    const { temperature, microTokens } = ppo;
+    const vocabulary = run.tokenizer.padId;
+    await tokenLogprobs(run.gpu, policy, probes, { temperature, vocabulary, microTokens });
+    const full = Math.ceil(mostBatches * reward.microTokens * rowCount(table) / table.tokens.length);
+    const read = Math.min(posts, full);
+    await referenceLosses(run, policy, table, read);
+    look();
+    policy.parameters.drop();
+    run.gpu.trim();
+    const rewardModel = allocate(run.gpu, config, "reward model", "score", false);
+    const sequences = Array.from({ length: read }, (_, row) => sequenceAt(table, row));
+    await sequenceScores(run.gpu, rewardModel, sequences, reward.microTokens);
+  },
+};
