@@ -205,10 +205,12 @@ export function hiddenStates(
         if (caches) storePrompt(gpu, qkv, caches[i], batch.packing, shape);
         return attention(gpu, qkv, batch.packing, shape);
       });
-    h = gpu.inside(
-      `layers.${i}`,
-      () => model.recompute ? recomputed(gpu, [input, ...Object.values(layer)], forward) : forward(),
-    );
+    h = gpu.inside(`layers.${i}`, () => {
+      // What no backward pass will ask for goes layer by layer, and the next one takes its place.
+      if (!gpu.tape || !layer.qkv.requiresGrad) return gpu.scope(forward);
+      return model.recompute ? recomputed(gpu, [input, ...Object.values(layer)], forward) : forward();
+    });
+    if (!h.requiresGrad) gpu.release(input);
   });
   return gpu.named("hidden", rmsnorm(gpu, h, model.finalNorm, model.config.rmsNormEps));
 }
