@@ -39,6 +39,8 @@ export interface FetchedModel {
   folder: string;
   /** Undefined for a local folder. */
   commit?: string;
+  /** Names of what makes the model: other programs may put more beside it into the Hub's cache. */
+  files: string[];
 }
 
 /** Files of a data set in a folder, laid out as in its repository. */
@@ -57,7 +59,10 @@ export interface FetchedDataset {
  */
 export async function fetchModel(name: string, options: FetchOptions): Promise<FetchedModel> {
   const named = await parseName("model", name, options.flag);
-  if (named.local) return { folder: name };
+  if (named.local) {
+    const names = await Array.fromAsync(Deno.readDir(name), (entry) => entry.name);
+    return { folder: name, files: names.filter((file) => /\.(json|safetensors)$/.test(file)).sort() };
+  }
   const hub = await openHub(options);
   const commit = await openCommit(named.repository, named.revision, options.pinned, hub);
   const required = pick(commit, ["config.json", "tokenizer.json", "tokenizer_config.json"], hub);
@@ -69,9 +74,10 @@ export async function fetchModel(name: string, options: FetchOptions): Promise<F
     bytes += await fetchFiles(commit, [index], hub);
     weights = [index, ...pick(commit, await shardsOf(`${commit.snapshot}/${index.path}`), hub)];
   }
-  bytes += await fetchFiles(commit, [...required, ...optional, ...weights], hub);
+  const files = [...required, ...optional, ...weights];
+  bytes += await fetchFiles(commit, files, hub);
   tell(commit, bytes, options, hub);
-  return { folder: commit.snapshot, commit: commit.commit };
+  return { folder: commit.snapshot, commit: commit.commit, files: files.map(({ path }) => path).sort() };
 }
 
 /**

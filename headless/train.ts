@@ -88,7 +88,7 @@ async function main(): Promise<void> {
   const progress = terminalProgress(terminal);
   progress.note(why);
   const sources = await fetchSources(config, await pinnedSources(files, config.out), progress);
-  const { baseFolder } = sources;
+  const baseFolder = sources.base.folder;
   const dataset = await loadSources(files, sources);
   for (const sentence of dataset.notes ?? []) progress.note(sentence);
   // What needs no device and little time is looked at first: bad input must not cost an hour of preprocessing.

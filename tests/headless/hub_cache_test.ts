@@ -5,7 +5,7 @@ import { fetchDataset, fetchModel, isAtHand } from "../../headless/hub.ts";
 import { readTree, withLock } from "../../headless/hub_cache.ts";
 import { hubSettings } from "../../headless/hub_settings.ts";
 import { silent } from "../../lab/progress.ts";
-import { fixtureCommit, fixtureRepositories, listCache } from "../oracles/hub_fixture.ts";
+import { fixtureCommit, fixtureFiles, fixtureRepositories, listCache } from "../oracles/hub_fixture.ts";
 import { serveHub } from "./hub_server.ts";
 
 type Golden = Record<string, string | { link: string } | { bytes: number } | { format_version: number }>;
@@ -58,6 +58,7 @@ Deno.test("what huggingface_hub has fetched is found offline, with its lists of 
       assertEquals(model, {
         folder: `${home}/hub/models--owner--a-model/snapshots/${fixtureCommit}`,
         commit: fixtureCommit,
+        files: fixtureFiles.model,
       });
       const { files } = await fetchDataset("owner/a.data_set", offline);
       assertEquals(files.map(({ path }) => path), [

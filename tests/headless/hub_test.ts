@@ -94,7 +94,7 @@ hubTest(
 
 hubTest("a local folder goes before the Hub; what is neither is told so", async (place) => {
   const options = await place.options();
-  assertEquals(await fetchModel(place.home, options), { folder: place.home });
+  assertEquals(await fetchModel(place.home, options), { folder: place.home, files: [] });
   await Deno.mkdir(`${place.home}/comparisons`);
   for (const name of ["train.jsonl", "comparisons/batch3.json", "notes.txt"]) {
     await Deno.writeTextFile(`${place.home}/${name}`, "");

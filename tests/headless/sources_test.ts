@@ -1,10 +1,10 @@
 /** `deno task train` with model and data from a Hub on loopback: before anything else, pinned in run.json, and kept by --resume. */
-import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
-import { joinPath } from "../../lab/bytes.ts";
+import { assert, assertEquals, assertMatch, assertRejects } from "deno-std/assert/mod.js";
+import { DamagedFileError, joinPath, memoryFiles } from "../../lab/bytes.ts";
 import { silent } from "../../lab/progress.ts";
 import { diskFiles } from "../../headless/files.ts";
 import { batchNames } from "../../headless/openai_batches.ts";
-import { digestSources, fetchSources } from "../../headless/sources.ts";
+import { digestSources, fetchSources, pinnedSources } from "../../headless/sources.ts";
 import { testRuntime } from "../kernels/testing.ts";
 import { assertExplained, ground, tiny, train } from "./training.ts";
 import { type HubRepository, serveHub } from "./hub_server.ts";
@@ -29,6 +29,28 @@ Deno.test("every file of a data folder is an input of the stages", async () => {
   const elsewhere = await digests(joinPath(place.data, "comparisons"));
   assertEquals(elsewhere["comparisons/batch1.json"], after["data/comparisons/batch1.json"]);
   await Deno.remove(place.folder, { recursive: true });
+});
+
+Deno.test("what run.json pins is a commit, or it is damaged", async () => {
+  const read = (json: string) => pinnedSources(memoryFiles({ "run/run.json": json }), "run");
+  const sources = { model: { name: "a/b", commit: "1".repeat(40) } };
+  assertEquals(await read(JSON.stringify({ sources })), sources);
+  for (const nothing of ["null", "{}", "{", '{"sources":null}']) assertEquals(await read(nothing), undefined);
+  assertEquals(await pinnedSources(memoryFiles({}), "run"), undefined);
+  for (
+    const bad of [
+      { model: null },
+      { data: { name: "a/b" } },
+      { model: { name: "a/b", commit: "../../x" } },
+      "main",
+    ]
+  ) {
+    await assertRejects(
+      () => read(JSON.stringify({ sources: bad })),
+      DamagedFileError,
+      "which commit of the",
+    );
+  }
 });
 
 Deno.test("a run whose model, posts and comparisons are fetched", async (t) => {
@@ -88,6 +110,8 @@ Deno.test("a run whose model, posts and comparisons are fetched", async (t) => {
     "once main has moved, the run in that directory keeps its commit, another takes the new one",
     async () => {
       const moved = { ...modelFiles, "generation_config.json": new TextEncoder().encode("{}") };
+      // What another program has fetched of the same commit is no input of ours.
+      await Deno.writeTextFile(joinPath(home, `hub/models--some--model/snapshots/${first}/vocab.json`), "{}");
       model.commits[second] = { files: moved, lfs: ["model.safetensors", "tokenizer.json"] };
       model.refs.main = second;
       for (const args of [flags("preprocess"), ["--resume", "--out", out, "--stages", "preprocess"]]) {
