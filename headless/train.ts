@@ -209,14 +209,12 @@ async function chooseConfig(
     const config = merge((await readStartedRun(files, out)).config, flags);
     return { config: { ...config, out }, why: `Going on with ${out} as its run.json says.` };
   }
-  const preset: PresetName = flags.preset ??
-    (flags.overrides.model || flags.overrides.data ? "spark" : await findPreset());
+  const { preset, why } = flags.preset
+    ? { preset: flags.preset, why: `Preset ${flags.preset}, as asked for.` }
+    : flags.overrides.model || flags.overrides.data
+    ? { preset: "spark" as const, why: "Preset spark, the published recipe, as model or data are named." }
+    : await findPreset(flags.overrides.gpu);
   const config = configure(preset, flags.overrides);
-  const why = flags.preset
-    ? `Preset ${preset}, as asked for.`
-    : preset === "demo"
-    ? "Preset demo, as no real model and data are in sight; for the published recipe, use --preset spark, which fetches them."
-    : "Preset spark, the published recipe, as model and data are there; --preset demo for the embedded one.";
   const changed = differences(config, configure(preset, {})).map(({ path }) => path);
   return { config, why: changed.length > 0 ? `${why} Changed: ${changed.join(", ")}.` : why };
 }
@@ -231,10 +229,38 @@ function merge(config: Config, { overrides }: Flags<typeof usage.own>): Config {
   return readConfig(merged);
 }
 
-/** The published recipe where its model and data are there, in the Hub's cache as a rule; else the demo. */
-async function findPreset(): Promise<PresetName> {
+/** The machine that the published recipe is meant for, by the name of its GPU. */
+const dgxSpark = /\bGB10\b/;
+
+/**
+ * The published recipe on a DGX Spark, and on any other GPU where its model and data are there, in the Hub's cache as a rule; else the
+ * demo. On a software adapter the recipe would take years.
+ */
+async function findPreset(choice?: Config["gpu"]): Promise<{ preset: PresetName; why: string }> {
   const { model, data } = configure("spark", {});
-  return await isAtHand("model", model) && await isAtHand("dataset", data) ? "spark" : "demo";
+  const there = await isAtHand("model", model) && await isAtHand("dataset", data);
+  const gpu = await openGpu(choice);
+  const { adapter, software } = gpu.facts;
+  gpu.destroy();
+  if (dgxSpark.test(adapter)) {
+    return {
+      preset: "spark",
+      why: "Preset spark, the published recipe, as this is a DGX Spark; --preset demo for the embedded one.",
+    };
+  }
+  if (there && !software) {
+    return {
+      preset: "spark",
+      why:
+        "Preset spark, the published recipe, as there are a GPU, its model and its data; --preset demo for the embedded one.",
+    };
+  }
+  const lacks = software ? "there is no GPU" : "no real model and data are in sight";
+  return {
+    preset: "demo",
+    why:
+      `Preset demo, as ${lacks}; for the published recipe, use --preset spark, which fetches what it needs.`,
+  };
 }
 
 /** The run directory in `runs/` that was started last. */

@@ -105,14 +105,19 @@ async function doneBefore(
   return there.every(Boolean) ? record : undefined;
 }
 
-/** Those of the given stages that {@link runStages} would not skip. Once one has to run, so have all that build on it. */
+/**
+ * Those of the given stages that {@link runStages} would not skip. Once one has to run, so have all that build on it.
+ * @throws where the first of them lacks what an earlier stage makes
+ */
 export async function stagesToRun(
   run: Run,
   stages: readonly StageName[],
   inputDigests: Record<string, string>,
 ): Promise<StageName[]> {
   for (const [i, stage] of stages.entries()) {
-    if (!await doneBefore(run, stage, inputDigests)) return stages.slice(i);
+    if (await doneBefore(run, stage, inputDigests)) continue;
+    await requirePredecessors(run, stage, inputDigests);
+    return stages.slice(i);
   }
   return [];
 }
