@@ -1,15 +1,13 @@
-// attention_decode.wgsl for CPUs posing as GPUs: the same contract, other ownership. The query heads that share keys are the lanes
-// of one workgroup, so that every load of keys and values is the same for all and nothing needs a barrier.
+// attention_decode.wgsl for CPUs posing as GPUs: the same contract, other ownership. An invocation owns one head of one sequence, so that all
+// lanes of a CPU's vectors are at work and nothing needs a barrier: there a load takes as long for two lanes as for eight.
 //
 // qkv           f32 [B, (Hq + 2·Hkv)·hd], read: only the heads of q; k and v are in the cache by now
 // keys, values  f32 [B, capacity, Hkv·hd], read
 // lengths       u32 [B], read: valid rows of the cache; more than the capacity counts as the capacity; 0 gives zeros
 // o             f32 [B, Hq·hd], written; (b, h) belongs to one invocation
-// hd = 4·hd4 (a constant put before this text), at most 32. Workgroup sharers = Hq / Hkv; grid: B in x, Hkv in y. No workgroup memory.
+// hd = 4·hd4 (a constant put before this text), at most 32. Workgroup 8; grid: ⌈B·Hq / 8⌉ in x, folded into y. No workgroup memory.
 
-override sharers: u32 = 1u;
-
-struct Params { Hq: u32, Hkv: u32, capacity: u32, scale: f32 }
+struct Params { B: u32, Hq: u32, Hkv: u32, capacity: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(2) var<storage, read> keys: array<vec4f>;
@@ -17,11 +15,17 @@ struct Params { Hq: u32, Hkv: u32, capacity: u32, scale: f32 }
 @group(0) @binding(4) var<storage, read> lengths: array<u32>;
 @group(0) @binding(5) var<storage, read_write> o: array<vec4f>;
 
-@compute @workgroup_size(sharers)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let b = group.x;
-  let keyHead = group.y;
-  let head = keyHead * sharers + lane;
+@compute @workgroup_size(8)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let unit = (group.y * groups.x + group.x) * 8u + lane;
+  if (unit >= params.B * params.Hq) { return; }
+  let b = unit / params.Hq;
+  let head = unit % params.Hq;
+  let keyHead = head / (params.Hq / params.Hkv);
   let length = min(lengths[b], params.capacity);
   let query = (b * (params.Hq + 2u * params.Hkv) + head) * hd4;
   var q: array<vec4f, hd4>;

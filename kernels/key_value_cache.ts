@@ -167,7 +167,8 @@ export function attentionDecode(
   const bindings = { qkv, keys: cache.keys, values: cache.values, lengths, o };
   const scalars = { Hq, Hkv, capacity: cache.capacity, scale: 1 / Math.sqrt(headDim) };
   if (gpu.facts.software && headDim <= softwareHeadDim) {
-    gpu.run(softwareDecode(headDim / 4), bindings, scalars, [B, Hkv], { sharers: Hq / Hkv });
+    const groups = Math.ceil(B * Hq / 8), x = Math.min(groups, 32768);
+    gpu.run(softwareDecode(headDim / 4), bindings, { ...scalars, B }, [x, Math.ceil(groups / x)]);
   } else {
     gpu.run(decode, bindings, { ...scalars, hd4: headDim / 4 }, [B, Hq]);
   }
