@@ -51,7 +51,8 @@ export interface PpoOutcome {
   last: Record<string, number>;
 }
 
-interface Networks {
+/** What an update works with. */
+export interface Networks {
   policy: Qwen2;
   critic: Qwen2;
   /** Frozen: the SFT model. */
@@ -204,21 +205,36 @@ async function rollOut(
   update: number,
 ): Promise<Rollout> {
   const { gpu, config, tokenizer } = run;
-  const { temperature: tau, responseLength: T, topK, topP, decodeBatch, microTokens } = config.ppo;
-  // The released code adds 1e-7, so that a temperature of 0 would not divide by it.
-  const temperature = tau + 1e-7;
-  const vocabulary = tokenizer.padId;
+  const { responseLength, topK, topP, decodeBatch } = config.ppo;
   const responses = await generate(gpu, networks.policy, queries, {
-    responseLength: T,
-    temperature,
+    responseLength,
+    temperature: rolloutTemperature(run),
     topK,
     topP,
-    vocabulary,
+    vocabulary: tokenizer.padId,
     seed: config.seed,
     stage: stageKeys.ppo,
     step: update,
     batch: decodeBatch,
   });
+  return await measure(run, networks, queries, responses);
+}
+
+/** The released code adds 1e-7, so that a temperature of 0 would not divide by it. */
+function rolloutTemperature({ config }: Run): number {
+  return config.ppo.temperature + 1e-7;
+}
+
+/** Log-probabilities, values and scores of responses, each of T ids, by the networks as they are. */
+export async function measure(
+  run: Run,
+  networks: Networks,
+  queries: Uint32Array[],
+  responses: Uint32Array[],
+): Promise<Rollout> {
+  const { gpu, config, tokenizer } = run;
+  const { responseLength: T, microTokens } = config.ppo;
+  const temperature = rolloutTemperature(run), vocabulary = tokenizer.padId;
   const ends = responses.map((response) => response.indexOf(tokenizer.eosId));
   const hasEos = ends.map((end) => end >= 0 ? 1 : 0);
   const last = ends.map((end) => end >= 0 ? end : T - 1);
@@ -288,9 +304,9 @@ interface Improvement {
 }
 
 /** Rewards, advantages, and `epochs` passes of clipped updates over the batch. */
-async function improve(
+export async function improve(
   run: Run,
-  { policy, critic }: Networks,
+  { policy, critic }: Pick<Networks, "policy" | "critic">,
   rollout: Rollout,
   update: number,
   rate: number,
@@ -398,7 +414,7 @@ function trainOn(
 ): number {
   const { gpu, config, tokenizer } = run;
   const fields = config.ppo, T = fields.responseLength;
-  const temperature = fields.temperature + 1e-7, vocabulary = tokenizer.padId;
+  const temperature = rolloutTemperature(run), vocabulary = tokenizer.padId;
   const episodes = minibatch.map((b) => {
     const tokens = concatenate(rollout.queries[b], rollout.responses[b].subarray(0, rollout.last[b] + 1));
     return { b, tokens, last: rollout.last[b], query: rollout.queries[b].length };

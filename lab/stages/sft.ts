@@ -113,7 +113,8 @@ interface StepFigures {
   tokens: number;
 }
 
-async function sftStep(
+/** One optimiser step on the rows of the table that were chosen; their gradients stay until the next. */
+export async function sftStep(
   run: Run,
   model: Qwen2,
   table: TokenTable,
