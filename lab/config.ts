@@ -97,8 +97,7 @@ export const schema = {
       neutral: true,
     }),
     recompute: choice(["none", "layers"], "none", {
-      doc:
-        "What training computes twice rather than keep: layers = each layer's activations; same numbers, less memory",
+      doc: "layers: activations are computed twice rather than kept; same numbers, less memory",
       from: "ours",
       neutral: true,
     }),

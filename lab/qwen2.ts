@@ -358,7 +358,9 @@ export async function saveQwen2(
   const tensors = places(model).map(({ name, shape, parts }) => ({
     name,
     shape,
-    read: () => readParts(gpu, model, parts, (tensor) => tensor),
+    async *read() {
+      for (const { tensor, to, size } of stretchesOf(model, parts)) yield* readPieces(gpu, tensor, to, size);
+    },
   }));
   await writeCheckpoint(files, folder, json, tensors, { dtype, maxShardBytes });
 }
@@ -412,37 +414,34 @@ function places(model: Qwen2): Place[] {
   });
 }
 
-/** The values (or gradients) of a parameter by its Hugging Face name, for inspection and tests. */
+/**
+ * The values (or gradients) of a parameter by its Hugging Face name, for inspection and tests.
+ * @param range elements `from` (included) to `to` (excluded), row-major; all by default
+ */
 export async function readByName(
   gpu: Gpu,
   model: Qwen2,
   name: string,
   what: "value" | "gradient" = "value",
+  range: { from?: number; to?: number } = {},
 ): Promise<Float32Array> {
   const place = places(model).find((candidate) => candidate.name === name);
   if (!place) throw new Error(`${model.name} has no tensor "${name}"`);
-  const values = new Float32Array(elementsOf(place.shape));
-  let at = 0;
-  const source = (tensor: Tensor) => {
-    if (what === "value") return tensor;
-    if (!tensor.grad) throw new Error(`${model.name} is frozen: "${name}" has no gradient`);
-    return tensor.grad;
-  };
-  for await (const piece of readParts(gpu, model, place.parts, source)) {
-    values.set(piece, at);
-    at += piece.length;
+  const { from = 0, to = elementsOf(place.shape) } = range;
+  const values = new Float32Array(to - from);
+  let start = 0;
+  for (const { tensor, to: at, size } of stretchesOf(model, place.parts)) {
+    const source = what === "value" ? tensor : tensor.grad;
+    if (!source) throw new Error(`${model.name} is frozen: "${name}" has no gradient`);
+    const [first, end] = [Math.max(from, start), Math.min(to, start + size)];
+    let done = first;
+    if (first < end) {
+      for await (const piece of readPieces(gpu, source, at + first - start, end - first)) {
+        values.set(piece, done - from);
+        done += piece.length;
+      }
+    }
+    start += size;
   }
   return values;
-}
-
-/** A Hugging Face tensor's numbers piece by piece, from the rows of ours that hold it. */
-async function* readParts(
-  gpu: Gpu,
-  model: Qwen2,
-  parts: Place["parts"],
-  source: (parameter: Tensor) => Tensor,
-): AsyncGenerator<Float32Array> {
-  for (const { tensor, to, size } of stretchesOf(model, parts)) {
-    yield* readPieces(gpu, source(tensor), to, size);
-  }
 }

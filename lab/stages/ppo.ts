@@ -53,6 +53,7 @@ export interface PpoOutcome {
   last: Record<string, number>;
 }
 
+/** What an update works with. */
 export interface Networks {
   policy: Qwen2;
   critic: Qwen2;

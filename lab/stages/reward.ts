@@ -105,6 +105,7 @@ function initialiseHead({ gpu, config }: Run, model: Qwen2): void {
   gpu.upload(bias, new Float32Array(1));
 }
 
+/** One optimiser step on the pairs of the table that were chosen; their gradients stay until the next. */
 export async function rewardStep(
   run: Run,
   model: Qwen2,

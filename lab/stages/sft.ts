@@ -113,6 +113,7 @@ interface StepFigures {
   tokens: number;
 }
 
+/** One optimiser step on the rows of the table that were chosen; their gradients stay until the next. */
 export async function sftStep(
   run: Run,
   model: Qwen2,
