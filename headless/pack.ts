@@ -226,7 +226,7 @@ async function main(): Promise<void> {
     string: ["out"],
     boolean: ["archive", "help"],
     unknown: (argument: string) => {
-      throw new Error(`pack does not know ${argument}; see deno task pack --help.`);
+      throw new Error(`pack does not know "${argument}"; see deno task pack --help.`);
     },
   }) as { out?: string; archive: boolean; help: boolean };
   if (flags.help) return console.log(help);

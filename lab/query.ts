@@ -77,7 +77,7 @@ function around(format: string, after: string): [string, string] {
  * UTF-16 units that are tokenised again before a post is given up: thousands of cuts of any prose, seconds of work. A megabyte of one
  * letter would take the rule days.
  */
-const mostRepeated = 5_000_000;
+const mostRepeated = 2_000_000;
 /** No token stands for more characters, or so few that it does not matter to when a post is given up. */
 const longestToken = 256;
 
@@ -150,20 +150,27 @@ function certainlyTooLong(tokenizer: Tokenizer, before: string, field: string, l
   return low < ends.length ? ends[low] + 2 : Infinity;
 }
 
-/** The response that SFT learns: a reference summary, which has no leading space, with a space before and EOS behind it. */
-export function referenceResponse(summary: string): string {
-  return response(" " + summary);
+/**
+ * The response that SFT learns: a reference summary, which has no leading space, with a space before and EOS behind it.
+ * @param name what the message calls it
+ * @throws QueryError where it is not valid Unicode or contains EOS
+ */
+export function referenceResponse(summary: string, name = "The summary"): string {
+  return response(" " + summary, name);
 }
 
-/** The response that the reward model reads: a text of the comparisons, which brings its own leading space, with EOS behind it. */
-export function preferenceResponse(text: string): string {
-  return response(text);
+/**
+ * The response that the reward model reads: a text of the comparisons, which brings its own leading space, with EOS behind it.
+ * Throws as {@link referenceResponse} does.
+ */
+export function preferenceResponse(text: string, name = "The summary"): string {
+  return response(text, name);
 }
 
-function response(text: string): string {
-  checkUnicode("The summary", text);
+function response(text: string, name: string): string {
+  checkUnicode(name, text);
   if (text.includes(endOfText)) {
-    throw new QueryError(`The summary contains ${endOfText} itself, which would end it early; remove it.`);
+    throw new QueryError(`${name} contains ${endOfText} itself, which would end it early; remove it.`);
   }
   return text + endOfText;
 }
