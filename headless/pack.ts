@@ -9,6 +9,8 @@
  * What the kit can't bring is a GPU driver; without one the other machine needs software Vulkan installed.
  */
 import { parseArgs } from "deno-std/cli/parse_args.js";
+import { failWith } from "./exit.ts";
+import { explainFileError } from "./files.ts";
 
 const help = `deno task pack --out FOLDER [--archive]
 
@@ -184,7 +186,9 @@ async function requireEmpty(folder: string): Promise<void> {
     }
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-  await Deno.mkdir(folder, { recursive: true });
+  await Deno.mkdir(folder, { recursive: true }).catch((error) => {
+    throw explainFileError(error, "write", folder);
+  });
 }
 
 /** Files and links below a folder, relative to it, in no particular order. Links are not followed. */
@@ -262,10 +266,5 @@ async function main(): Promise<void> {
 }
 
 if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    console.error(`pack: ${error instanceof Error ? error.message : error}`);
-    Deno.exit(1);
-  }
+  await main().catch(failWith);
 }
