@@ -83,6 +83,9 @@ async function main(): Promise<void> {
   const terminal = standardOutput();
   if (flags.help) return console.log(helpText(usage, { width: terminal.columns(), colour: terminal.colour }));
 
+  if (flags.own.stages.length === 0) {
+    throw new RangeError(`--stages names none of ${stageNames.join(", ")}; leave it out to run all.`);
+  }
   const files = diskFiles();
   const { config, why } = await chooseConfig(files, flags);
   const progress = terminalProgress(terminal);

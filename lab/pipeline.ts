@@ -69,6 +69,11 @@ export async function runStages(
       continue;
     }
     await requirePredecessors(run, stage, inputDigests);
+    if (!record && await readStageRecord(run.files, run.path, stage)) {
+      run.progress.note(
+        `${stage}: done before from other inputs or settings, runs again and replaces what it left`,
+      );
+    }
     const digest = await digestOfJson(inputs);
     await begin(run, stage, digest);
     const { gpu } = run;

@@ -223,7 +223,8 @@ async function kept<T>(run: Run, key: string, name: string, measure: () => Promi
       // Damaged: measured again.
     }
   }
-  const result = await measure();
+  // As it will be read back: NaN has no JSON.
+  const result = JSON.parse(JSON.stringify(await measure())) as T;
   await run.files.makeDirectory(folder);
   await run.files.writeAtomic(
     path,

@@ -117,7 +117,7 @@ export function postRow(tokenizer: Tokenizer, post: SummarisedPost, limits: Limi
   const made = row(
     tokenizer,
     query,
-    referenceResponse(post.summary),
+    referenceResponse(post.summary, `The summary of post ${post.id}`),
     limits.responseTokens,
     `post ${post.id}`,
     "responseTokens",
@@ -146,7 +146,7 @@ export function pairRows(tokenizer: Tokenizer, pair: Comparison, limits: Limits)
     row(
       tokenizer,
       query,
-      preferenceResponse(text),
+      preferenceResponse(text, `A summary compared on ${id}`),
       article !== null ? Infinity : limits.preferenceTokens,
       `comparison on ${id}`,
       "preferenceTokens",

@@ -14,6 +14,7 @@ Deno.test("bad flags", async () => {
       ["--stages ppo,dance", "--stages", "preprocess, sft, reward, ppo, evaluate", "dance"],
       ["--preset demo --ppo.batch 99999", "ppo.batch is 99999", "ppo.episodes"],
       ["--preset demo --sft.batch 9999", "too few for one batch", "--sft.batch"],
+      ["--stages=", "--stages names none of preprocess, sft"],
       ["hello", '"hello"', "--help"],
     ]
   ) {

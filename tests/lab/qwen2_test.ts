@@ -8,6 +8,7 @@ import { pairwiseLoss } from "../../kernels/pairwise_loss.ts";
 import { scalarHead } from "../../kernels/scalar_head.ts";
 import { DamagedFileError, type Files, memoryFiles } from "../../lab/bytes.ts";
 import { openCheckpoint } from "../../lab/checkpoint_files.ts";
+import { drawnAt } from "../../lab/generate.ts";
 import { hiddenStates, loadQwen2, type Qwen2, readByName, saveQwen2, tokenBatch } from "../../lab/qwen2.ts";
 import { expectedTensors } from "../../lab/qwen2_config.ts";
 import { gpuTest } from "../kernels/testing.ts";
@@ -393,4 +394,36 @@ gpuTest("ids outside the vocabulary and empty sequences are refused", async (gpu
   }
   assertThrows(() => gpu.scope(() => tokenBatch(gpu, model, [[1], []])), Error, "sequence 1");
   model.parameters.drop();
+});
+
+gpuTest("a score offset that is no number is refused, and a folder without one has 0", async (gpu) => {
+  const disk = diskFiles();
+  const folder = goldenPath("qwen2_reward");
+  const config = new TextDecoder().decode(await disk.read(`${folder}/config.json`));
+  for (
+    const [offset, expected] of [[undefined, 0], ["0.25", 0.25], ['"1"', null], ["1e999", null]] as const
+  ) {
+    const changed = offset === undefined ? config : config.replace("{", `{"precis_score_offset":${offset},`);
+    const files: Files = {
+      ...disk,
+      read: (path) =>
+        path.endsWith("config.json") ? Promise.resolve(new TextEncoder().encode(changed)) : disk.read(path),
+    };
+    if (expected === null) {
+      await assertRejects(
+        () => loadQwen2(gpu, files, folder, "reward"),
+        DamagedFileError,
+        "precis_score_offset is",
+      );
+    } else {
+      const model = await loadQwen2(gpu, files, folder, "reward");
+      assertEquals(model.score!.offset, expected);
+      model.parameters.drop();
+    }
+  }
+});
+
+Deno.test("a temperature is drawn at 1e-7 above it, as the released code has it; 0 is greedy", () => {
+  assertEquals(drawnAt(0.7), { temperature: 0.7 + 1e-7 });
+  assertEquals(drawnAt(0), { greedy: true });
 });

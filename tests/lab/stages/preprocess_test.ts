@@ -28,6 +28,19 @@ Deno.test("a post's row is its query, a space, the summary and EOS; nothing is p
   assert(!tokens.includes(tokenizer.padId));
 });
 
+Deno.test("a summary that cannot be used is named by its post", () => {
+  assertThrows(
+    () => postRow(tokenizer, { ...post, summary: "a <|endoftext|> b" }, limits),
+    QueryError,
+    "The summary of post t3_1 contains <|endoftext|> itself",
+  );
+  assertThrows(
+    () => pairRows(tokenizer, comparison(post, " a\ud800", " b"), limits),
+    QueryError,
+    "A summary compared on t3_1 is not valid Unicode",
+  );
+});
+
 Deno.test("a comparison has the chosen row before the rejected one, and brings its own space", () => {
   const rows = pairRows(tokenizer, comparison(post, " it poured", " it rained"), limits);
   assertEquals(
