@@ -561,7 +561,7 @@ export function derivedFields(config: Config, data: { posts: number; pairs: numb
       updates,
       steps: updates * epochs * minibatches,
       minibatch: batch / minibatches,
-      passes: updates * batch / rows,
+      passes: updates * batch / data.posts,
     },
   };
 }
