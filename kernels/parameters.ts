@@ -129,24 +129,28 @@ export class Parameters {
     this.arenas.forEach((arena, i) => this.gpu.copy(arena.weights, other.arenas[i].weights));
   }
 
-  /** The arenas of a role as flat numbers, for checkpoints. Weights first, then moments. */
-  async readArenas(role: "weights" | "firstMoment" | "secondMoment"): Promise<Float32Array<ArrayBuffer>[]> {
-    const values: Float32Array<ArrayBuffer>[] = [];
-    for (const arena of this.arenas) values.push((await this.gpu.read(this.role(arena, role)))[0]);
-    return values;
+  /** Elements of each arena. */
+  get arenaSizes(): number[] {
+    return this.arenas.map(({ weights }) => weights.size);
   }
 
-  /** @throws if the sizes differ */
-  writeArenas(role: "weights" | "firstMoment" | "secondMoment", values: readonly Float32Array[]): void {
-    this.arenas.forEach((arena, i) => {
-      const tensor = this.role(arena, role);
-      if (values[i]?.length !== tensor.size) {
-        throw new Error(
-          `${tensor.name} holds ${tensor.size} numbers, but ${values[i]?.length ?? 0} were given`,
-        );
-      }
-      this.gpu.upload(tensor, values[i]);
-    });
+  /** One arena of a role as flat numbers, for checkpoints: all of them at once would be a second copy of the network. */
+  async readArena(
+    role: "weights" | "firstMoment" | "secondMoment",
+    index: number,
+  ): Promise<Float32Array<ArrayBuffer>> {
+    return (await this.gpu.read(this.role(this.arenas[index], role)))[0];
+  }
+
+  /** @throws if there is no such arena or the sizes differ */
+  writeArena(role: "weights" | "firstMoment" | "secondMoment", index: number, values: Float32Array): void {
+    const arena = this.arenas[index];
+    if (!arena) throw new Error(`${this.name} has ${this.arenas.length} arenas, none numbered ${index}`);
+    const tensor = this.role(arena, role);
+    if (values.length !== tensor.size) {
+      throw new Error(`${tensor.name} holds ${tensor.size} numbers, but ${values.length} were given`);
+    }
+    this.gpu.upload(tensor, values);
   }
 
   /** Frees everything. */

@@ -53,6 +53,8 @@ export interface Files {
   rename(from: string, to: string): Promise<void>;
   /** Makes a folder and its parents; nothing happens where it exists. */
   makeDirectory(path: string): Promise<void>;
+  /** Bytes that can still be written where the path is, or undefined where that is not known. */
+  freeSpace?(path: string): Promise<number | undefined>;
   /** A faster SHA-256 than the portable one, where the platform has it. */
   startSha256?(): RunningDigest;
 }

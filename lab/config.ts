@@ -17,6 +17,7 @@ import {
   type ValueOf,
   type Values,
 } from "./config_fields.ts";
+import { healthFields } from "./health_fields.ts";
 import { presets } from "./presets.ts";
 
 /** What the origins of defaults refer to. */
@@ -329,6 +330,7 @@ export const schema = {
       min: 0,
     }),
   },
+  health: healthFields,
   checkpoints: {
     every: integer(100, {
       doc: "Optimiser steps (PPO: updates) between checkpoints; 0 = at the end of a stage only",

@@ -6,15 +6,19 @@ import type { Dataset, SummarisedPost } from "./dataset.ts";
 import type { Progress } from "./progress.ts";
 import type { MetricRecord, StageName } from "./report/data.ts";
 import type { RunDirectory } from "./run_directory.ts";
-import { newestCheckpoint, rewindAppends, writeCheckpointFolder } from "./run_directory.ts";
-import { fileOrder, readSafetensorsHeader, readTensor, safetensorsBytes } from "./safetensors.ts";
+import { newestCheckpoint, requireRoom, writeCheckpointFolder } from "./checkpoints.ts";
+import { rewindAppends } from "./run_directory.ts";
+import { readSafetensorsHeader, readTensor, safetensorsBytes } from "./safetensors.ts";
 import { openCheckpoint } from "./checkpoint_files.ts";
 import { fillQwen2, type Qwen2, saveQwen2 } from "./qwen2.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Everything a stage works with. */
 export interface Run {
+  /** Another one after a loss. */
   gpu: Gpu;
+  /** Opens the device anew; without it a lost device ends the run. */
+  reopenGpu?: () => Promise<Gpu>;
   files: Files;
   /** The run directory's path. */
   path: string;
@@ -37,6 +41,23 @@ export class Stopped extends Error {
   constructor(run: Pick<Run, "path">, place: string) {
     const out = /^[\w./-]+$/.test(run.path) ? run.path : `'${run.path}'`;
     super(`Stopped after ${place}; to go on: deno task train --resume --out ${out}`);
+  }
+}
+
+/** What is called often in a long measurement, and gives it up once the run is asked to stop. @throws Stopped */
+export function heed(run: Pick<Run, "path" | "stopping">, place: string): () => void {
+  return () => {
+    if (run.stopping()) throw new Stopped(run, place);
+  };
+}
+
+/** What a measurement gave, or undefined where it was given up as the run is to stop. */
+export async function unlessStopped<T>(measure: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await measure();
+  } catch (error) {
+    if (error instanceof Stopped) return undefined;
+    throw error;
   }
 }
 
@@ -78,7 +99,56 @@ export async function forgetRecords({ files, path }: Run, stages: readonly Stage
 
 const roles = ["firstMoment", "secondMoment"] as const;
 
-/** Writes models and their optimiser states; a kill at any instant leaves this checkpoint or the one before. */
+/** Headers, configuration, rounding to blocks, and what is appended to the records meanwhile. */
+const slackBytes = 64 * 1024;
+
+/** Bytes of a checkpoint: weights and both moments in f32. */
+function checkpointBytes(models: Record<string, Qwen2>): number {
+  return slackBytes + 12 * Object.values(models).reduce((sum, { parameters }) => sum + parameters.size, 0);
+}
+
+/** Bytes of the finished models, each with its tokenizer. */
+async function finishedBytes({ files, baseFolder }: Run, models: Record<string, Qwen2>): Promise<number> {
+  const tokenizer = await files.size(joinPath(baseFolder, "tokenizer.json"));
+  return Object.values(models).reduce(
+    (sum, { parameters }) => sum + 4 * parameters.size + tokenizer,
+    slackBytes,
+  );
+}
+
+/**
+ * Asks before a stage's first step for room for all that it keeps at once: a checkpoint while the next one is written, and what it leaves.
+ * @throws FileAccessError saying how much is needed and how much there is
+ */
+export async function requireStageRoom(
+  run: Run,
+  stage: StageName,
+  models: Record<string, Qwen2>,
+): Promise<void> {
+  const { files, path } = run;
+  const folder = joinPath(path, "checkpoints", stage);
+  const there = await files.exists(folder) ? (await files.list(folder)).length : 0;
+  const bytes = Math.max(0, 2 - there) * checkpointBytes(models) + await finishedBytes(run, models);
+  const made = await requireRoom(files, path, stage, bytes, `Stage ${stage}`);
+  if (made) run.progress.note(made);
+}
+
+/** The same before the stage's finished models are written. */
+export async function requireFinalRoom(
+  run: Run,
+  stage: StageName,
+  models: Record<string, Qwen2>,
+): Promise<void> {
+  const bytes = await finishedBytes(run, models);
+  const made = await requireRoom(run.files, run.path, stage, bytes, `The result of ${stage}`);
+  if (made) run.progress.note(made);
+}
+
+/**
+ * Writes models and their optimiser states; a kill at any instant leaves this checkpoint or the one before. Of the moments one arena (at
+ * most 128 MiB) is in memory at a time, of the weights one tensor.
+ * @throws FileAccessError before anything is written where there is not enough room
+ */
 export async function saveProgress(
   run: Run,
   stage: StageName,
@@ -86,20 +156,27 @@ export async function saveProgress(
   models: Record<string, Qwen2>,
   notes: Record<string, unknown>,
 ): Promise<void> {
-  await writeCheckpointFolder(run.files, run.path, stage, step, async (folder) => {
+  const bytes = checkpointBytes(models);
+  const made = await requireRoom(run.files, run.path, stage, bytes, `A checkpoint of ${stage}`);
+  if (made) run.progress.note(made);
+  await writeCheckpointFolder(run.files, run.path, stage, step, async (folder, files) => {
     for (const [name, model] of Object.entries(models)) {
       const inside = joinPath(folder, name);
-      await run.files.makeDirectory(inside);
-      await saveQwen2(run.gpu, run.files, inside, model);
-      const moments = new Map<string, Float32Array>();
-      for (const role of roles) {
-        (await model.parameters.readArenas(role)).forEach((values, i) => moments.set(`${role}.${i}`, values));
-      }
-      const plans = fileOrder(
-        [...moments].map(([key, values]) => ({ name: key, dtype: "F32" as const, shape: [values.length] })),
+      await files.makeDirectory(inside);
+      await saveQwen2(run.gpu, files, inside, model);
+      const moments = roles.flatMap((role) =>
+        model.parameters.arenaSizes.map((size, index) => ({
+          name: `${role}.${index}`,
+          dtype: "F32" as const,
+          shape: [size],
+          role,
+          index,
+        }))
       );
-      const bytes = safetensorsBytes(plans, (plan) => Promise.resolve(moments.get(plan.name)!));
-      await run.files.writeAtomic(joinPath(inside, "optimizer.safetensors"), bytes);
+      await files.writeAtomic(
+        joinPath(inside, "optimizer.safetensors"),
+        safetensorsBytes(moments, ({ role, index }) => model.parameters.readArena(role, index)),
+      );
     }
   }, { notes, keep: run.config.checkpoints.keep });
 }
@@ -125,10 +202,10 @@ export async function loadProgress(
     await fillQwen2(run.gpu, model, await openCheckpoint(run.files, inside));
     const header = await readSafetensorsHeader(run.files, joinPath(inside, "optimizer.safetensors"));
     for (const role of roles) {
-      const count = [...header.tensors.keys()].filter((key) => key.startsWith(`${role}.`)).length;
-      const values: Float32Array[] = [];
-      for (let i = 0; i < count; i++) values.push(await readTensor(run.files, header, `${role}.${i}`));
-      model.parameters.writeArenas(role, values);
+      for (const index of model.parameters.arenaSizes.keys()) {
+        const values = await readTensor(run.files, header, `${role}.${index}`);
+        model.parameters.writeArena(role, index, values);
+      }
     }
   }
   await rewindAppends(run.files, run.path, checkpoint.cursors);

@@ -39,6 +39,22 @@ export interface MetricRecord {
   [metric: string]: number | string | null | undefined;
 }
 
+/** An entry of `alarms.json`: something went wrong in a run, and what was done about it. */
+export interface Alarm {
+  stage: StageName;
+  /** Optimiser step (sft, reward) or update (ppo); for a lost device, 0. */
+  step: number;
+  /** The metric that was out of bounds, "non-finite", or "device". */
+  figure: string;
+  /** What happened and what was done, with a full stop. */
+  sentence: string;
+  reaction: "warn" | "stop" | "rollback" | "reopen";
+  /** Digest of the stage's inputs. */
+  inputs: string;
+  /** After a rollback: what the learning rate has been multiplied by since. */
+  learningRateFactor?: number;
+}
+
 /** Something that must hold by construction, as it was found in this run. */
 export interface Invariant {
   /** For instance "ratio is 1 in the first epoch of update 1". */
@@ -211,6 +227,7 @@ export interface ReportData {
   run: RunRecord;
   stages: StageFacts[];
   metrics: MetricRecord[];
+  alarms?: Alarm[];
   evaluation?: Evaluation;
   /** ISO 8601, UTC; when the report was made. */
   madeAt: string;

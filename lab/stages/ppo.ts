@@ -25,21 +25,33 @@ import { whiten } from "../../kernels/whiten.ts";
 import { derivedFields } from "../config.ts";
 import { queryAt, readTable, rowCount } from "../dataset.ts";
 import { generate } from "../generate.ts";
+import {
+  type HealthState,
+  judgeHealth,
+  raise,
+  recallRollbacks,
+  requireFinite,
+  traceNonFinite,
+} from "../health.ts";
 import { hiddenStates, loadQwen2, type Qwen2, tokenBatch } from "../qwen2.ts";
 import type { Invariant } from "../report/data.ts";
-import { loadProgress, logMetrics, modelFolder, type Run, saveProgress, Stopped } from "../run.ts";
-import { type Probe, probedRows, scores, sequenceScores, tokenLogprobs } from "../scoring.ts";
 import {
-  batchRows,
-  learningRate,
-  microBatches,
-  optimiserStep,
-  requireFinite,
-  shuffled,
-  stageKeys,
-} from "../training.ts";
+  heed,
+  loadProgress,
+  logMetrics,
+  modelFolder,
+  requireFinalRoom,
+  requireStageRoom,
+  type Run,
+  saveProgress,
+  Stopped,
+  unlessStopped,
+} from "../run.ts";
+import { type Probe, probedRows, scores, sequenceScores, tokenLogprobs } from "../scoring.ts";
+import { batchRows, learningRate, microBatches, optimiserStep, shuffled, stageKeys } from "../training.ts";
 import { splitSizes, tablePath } from "./preprocess.ts";
-import { saveFinished, writeSummaries } from "./sft.ts";
+import { concatenate, firstUpdateInvariants, sampleTable, writeEpisodes } from "./ppo_records.ts";
+import { saveFinished } from "./sft.ts";
 
 /** What the stage leaves for the report. */
 export interface PpoOutcome {
@@ -94,18 +106,38 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
   };
   const trained = { policy: networks.policy, critic: networks.critic };
   for (const network of Object.values(trained)) network.parameters.train();
+  const free = () => {
+    for (const network of Object.values(networks)) network.parameters.drop();
+    gpu.trim();
+  };
+  await requireStageRoom(run, "ppo", trained);
   const restored = await loadProgress(run, "ppo", trained, inputs);
+  const rollbacks = await recallRollbacks(run, "ppo", inputs, restored?.step ?? 0);
   let beta = Number(restored?.notes.beta ?? fields.klCoef);
   let tokens = Number(restored?.notes.tokens ?? 0);
   let invariants = (restored?.notes.invariants ?? []) as Invariant[];
   const history: Record<string, number>[] = (restored?.notes.history ?? []) as Record<string, number>[];
+  const health = (restored?.notes.health ?? { recent: [], raised: [] }) as HealthState;
+  let saved = restored?.step ?? 0;
+  const save = async (update: number, unsampled: boolean) => {
+    const notes = { inputs, beta, tokens, invariants, history, health, unsampled };
+    await saveProgress(run, "ppo", update, trained, notes);
+    saved = update;
+  };
   const progress = run.progress.stage("ppo", { steps: updates, unit: "updates" });
-  if (!restored) await sampleTable(run, networks.policy, networks.rewardModel, 0);
+  const sampled = (update: number) => sampleTable(run, networks.policy, networks.rewardModel, update);
+  if (!restored || restored.notes.unsampled) await sampled(saved);
 
   for (let update = (restored?.step ?? 0) + 1; update <= updates; update++) {
     const rows = batchRows(rowCount(table), fields.batch, update, config.seed, stageKeys.ppo);
-    const rollout = await rollOut(run, networks, Array.from(rows, (row) => queryAt(table, row)), update);
-    const rate = learningRate(fields, update, updates);
+    const queries = Array.from(rows, (row) => queryAt(table, row));
+    const rollout = await unlessStopped(() => rollOut(run, networks, queries, update));
+    if (!rollout) {
+      // Nothing of the update has been done but what can be drawn again.
+      if (saved < update - 1) await save(update - 1, false);
+      throw new Stopped(run, `ppo, update ${update - 1}`);
+    }
+    const rate = learningRate(fields, update, updates) * rollbacks.learningRateFactor;
     const trainedOn = await improve(run, networks, rollout, update, rate, beta);
     const figures: Record<string, number> = {
       ...trainedOn.figures,
@@ -120,11 +152,19 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
       );
       figures["precis/gold_score"] = goldScores.reduce((sum, score) => sum + score, 0) / goldScores.length;
     }
-    requireFinite("ppo", update, {
-      "policy loss": figures["loss/policy_avg"],
-      "value loss": figures["loss/value_avg"],
-      "gradient norm": figures["grad_norm"],
-    });
+    const at = { stage: "ppo", step: update, inputs } as const;
+    await requireFinite(
+      run,
+      at,
+      {
+        "policy loss": figures["loss/policy_avg"],
+        "value loss": figures["loss/value_avg"],
+        "gradient norm": figures["grad_norm"],
+      },
+      () => Promise.resolve(trainedOn.origin),
+      free,
+    );
+    if (rollbacks.count > 0) figures["precis/rollbacks"] = rollbacks.count;
     tokens += trainedOn.tokens;
     figures["precis/tokens"] = tokens;
     if (update === 1) {
@@ -151,21 +191,21 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
       tokens: trainedOn.tokens,
     });
     if (fields.klController === "adaptive") beta = steerKl(beta, figures["objective/kl"], fields);
+    for (const finding of judgeHealth(config, health, figures)) await raise(run, at, finding, free);
 
     const last = update === updates;
-    if (fields.sampleEvery > 0 && (update % fields.sampleEvery === 0 || last)) {
-      await sampleTable(run, networks.policy, networks.rewardModel, update);
-    }
-    const due = config.checkpoints.every > 0 && update % config.checkpoints.every === 0;
-    if (!last && (due || run.stopping())) {
-      await saveProgress(run, "ppo", update, trained, { inputs, beta, tokens, invariants, history });
+    const done = fields.sampleEvery === 0 || (update % fields.sampleEvery !== 0 && !last) ||
+      await unlessStopped(() => sampled(update)) !== undefined;
+    const due = !last && config.checkpoints.every > 0 && update % config.checkpoints.every === 0;
+    if (due || run.stopping()) {
+      await save(update, !done);
       if (run.stopping()) throw new Stopped(run, `ppo, update ${update}`);
     }
   }
+  await requireFinalRoom(run, "ppo", trained);
   await saveFinished(run, "ppo", networks.policy);
   await saveFinished(run, "critic", networks.critic);
-  for (const network of Object.values(networks)) network.parameters.drop();
-  gpu.trim();
+  free();
   const tail = history.slice(-Math.max(1, Math.floor(updates / 10)));
   const last = Object.fromEntries(
     Object.keys(tail[0] ?? {}).map((
@@ -193,7 +233,10 @@ export function steerKl(
 
 // ---- rollout and score ----
 
-/** Samples responses and measures everything that stays fixed while the batch is trained on. */
+/**
+ * Samples responses and measures everything that stays fixed while the batch is trained on.
+ * @throws Stopped when the run is asked to stop
+ */
 async function rollOut(
   run: Run,
   networks: Networks,
@@ -205,6 +248,7 @@ async function rollOut(
   // The released code adds 1e-7, so that a temperature of 0 would not divide by it.
   const temperature = tau + 1e-7;
   const vocabulary = tokenizer.padId;
+  const stop = heed(run, `ppo, update ${update - 1}`);
   const responses = await generate(gpu, networks.policy, queries, {
     responseLength: T,
     temperature,
@@ -215,6 +259,7 @@ async function rollOut(
     stage: stageKeys.ppo,
     step: update,
     batch: decodeBatch,
+    heed: stop,
   });
   const ends = responses.map((response) => response.indexOf(tokenizer.eosId));
   const hasEos = ends.map((end) => end >= 0 ? 1 : 0);
@@ -230,19 +275,21 @@ async function rollOut(
     temperature,
     vocabulary,
     microTokens,
+    heed: stop,
   });
   const reference = await tokenLogprobs(gpu, networks.reference, policyProbes, {
     temperature,
     vocabulary,
     microTokens,
+    heed: stop,
   });
-  const values = await scores(gpu, networks.critic, valueProbes, microTokens);
+  const values = await scores(gpu, networks.critic, valueProbes, microTokens, stop);
   return {
     queries,
     responses,
     last,
     hasEos,
-    scores: await sequenceScores(gpu, networks.rewardModel, sequences, microTokens),
+    scores: await sequenceScores(gpu, networks.rewardModel, sequences, microTokens, stop),
     logprob: rectangle(old.map(({ logprob }) => logprob), T),
     reference: rectangle(reference.map(({ logprob }) => logprob), T),
     entropy: rectangle(old.map(({ entropy }) => entropy), T),
@@ -253,13 +300,6 @@ async function rollOut(
 /** Positions query − 1, query, …: those whose hidden states stand before response tokens 0, 1, …  */
 function probe(tokens: Uint32Array, query: number, count: number): Probe {
   return { tokens, positions: Uint32Array.from({ length: count }, (_, t) => query - 1 + t) };
-}
-
-function concatenate(a: Uint32Array, b: Uint32Array): Uint32Array {
-  const joined = new Uint32Array(a.length + b.length);
-  joined.set(a);
-  joined.set(b, a.length);
-  return joined;
 }
 
 /** Rows of up to T numbers as a [B, T] matrix with zeros behind them. */
@@ -282,6 +322,8 @@ interface Improvement {
   firstEpoch: Record<string, number>;
   /** Tokens that went through forward and backward passes. */
   tokens: number;
+  /** What made a loss or a gradient norm not finite, where one is. */
+  origin: string;
 }
 
 /** Rewards, advantages, and `epochs` passes of clipped updates over the batch. */
@@ -324,7 +366,7 @@ async function improve(
     return { logprob, values, advantages, raw, returns, reward, sums: rolloutSums(gpu, episode, rewards) };
   });
 
-  const epochSums: Tensor[][] = [], norms: Tensor[] = [];
+  const epochSums: Tensor[][] = [], norms: Tensor[] = [], minibatches: number[][] = [];
   let tokens = 0;
   const size = B / fields.minibatches;
   for (let epoch = 0; epoch < fields.epochs; epoch++) {
@@ -336,6 +378,7 @@ async function improve(
     });
     for (let first = 0; first < B; first += size) {
       const minibatch = Array.from(order.subarray(first, first + size));
+      minibatches.push(minibatch);
       policy.parameters.clearGradients();
       critic.parameters.clearGradients();
       tokens += trainOn(run, policy, critic, rollout, minibatch, fixed, sums);
@@ -355,6 +398,17 @@ async function improve(
     ...norms,
   ];
   const [rolloutValues, raw, advantages, returns, reward, ...rest] = await gpu.read(...wanted);
+  const normValues = rest.slice(2 * fields.epochs).map(([norm]) => norm);
+  const spoilt = normValues.findIndex((norm) => !Number.isFinite(norm));
+  const origin = spoilt >= 0
+    ? await traceNonFinite(
+      gpu,
+      [policy, critic],
+      [fixed.logprob, fixed.values, fixed.reward, fixed.advantages, fixed.returns],
+      // AdamW skips such steps, so the weights are still those that this minibatch met.
+      () => void trainOn(run, policy, critic, rollout, minibatches[spoilt], fixed, epochSums[0]),
+    )
+    : "the gradients of every minibatch are finite, but not the mean of its losses";
   for (const tensor of [...Object.values(fixed), ...epochSums.flat(), ...norms]) gpu.release(tensor);
   const perEpoch = epochSums.map((_, epoch) => ({
     ...policyStatistics(rest[2 * epoch], B * T),
@@ -365,7 +419,7 @@ async function improve(
     figures: {
       ...meanOf(perEpoch),
       ...rolloutStatistics(rolloutValues, T),
-      "grad_norm": rest.slice(2 * fields.epochs).reduce((sum, [norm]) => sum + norm, 0) / norms.length,
+      "grad_norm": normValues.reduce((sum, norm) => sum + norm, 0) / norms.length,
       "policy/entropy_avg": liveMean(rollout.entropy, rollout.last, T),
       "val/explained_variance": perEpoch[0]["val/explained_variance"],
       "precis/length": rollout.last.reduce((sum, L) => sum + L + 1, 0) / B,
@@ -373,6 +427,7 @@ async function improve(
     },
     firstEpoch: perEpoch[0],
     tokens,
+    origin,
   };
 }
 
@@ -431,6 +486,7 @@ function trainOn(
       gpu.differentiate(() => {
         const hidden = gatherRows(gpu, hiddenStates(gpu, policy, batch), policyRows.rows);
         const { logprob } = logprobs(gpu, hidden, policy.head, targets, { temperature, vocabulary });
+        gpu.named("logprob", logprob);
         return ppoPolicyLoss(gpu, {
           logprob,
           slots: policySlot,
@@ -446,7 +502,7 @@ function trainOn(
       gpu.differentiate(() => {
         const hidden = gatherRows(gpu, hiddenStates(gpu, critic, batch), valueRows.rows);
         const { weight, bias, offset } = critic.score!;
-        const value = scalarHead(gpu, hidden, weight, bias, offset);
+        const value = gpu.named("value", scalarHead(gpu, hidden, weight, bias, offset));
         const { loss } = ppoValueLoss(gpu, {
           value,
           slots: valueSlot,
@@ -478,123 +534,4 @@ function meanOf(rows: readonly Record<string, number>[]): Record<string, number>
 
 function pick(figures: Record<string, number>, names: readonly string[]): Record<string, number> {
   return Object.fromEntries(names.filter((name) => name in figures).map((name) => [name, figures[name]]));
-}
-
-// ---- what must hold, what is shown ----
-
-/**
- * Facts of the first update that hold by construction (rlhf spec §10): policy, reference and sampler are one model, and the critic is the
- * reward model. A broken mask, index, temperature or head shows here before it costs a day.
- */
-function firstUpdateInvariants(
-  run: Run,
-  rollout: Rollout,
-  firstEpoch: Record<string, number>,
-  figures: Record<string, number>,
-): Invariant[] {
-  const T = run.config.ppo.responseLength;
-  const gaps = rollout.last.flatMap((L, b) =>
-    rollout.hasEos[b] && L + 1 < T ? [Math.abs(rollout.values[b * T + L + 1] - rollout.scores[b])] : []
-  );
-  const check = (name: string, found: number, expected: number, tolerance: number): Invariant => ({
-    name,
-    found: Number.isFinite(found) ? found : null,
-    expected,
-    tolerance,
-    passed: Math.abs(found - expected) <= tolerance,
-  });
-  const single = run.config.ppo.minibatches === 1;
-  return [
-    check("KL of policy to reference is 0", figures["objective/kl"], 0, 1e-3),
-    ...(single
-      ? [
-        check("largest |ratio − 1| of the first pass is 0", firstEpoch["val/ratio_max_change"], 0, 1e-4),
-        check("approximate KL of the first pass is 0", firstEpoch["policy/approxkl_avg"], 0, 1e-8),
-        check("clip fraction of the first pass is 0", firstEpoch["policy/clipfrac_avg"], 0, 0),
-        ...(run.config.ppo.whitenAdvantages
-          ? [
-            check(
-              "policy loss of the first pass is 0, as advantages are whitened",
-              firstEpoch["loss/policy_avg"],
-              0,
-              1e-4,
-            ),
-          ]
-          : []),
-      ]
-      : []),
-    ...(gaps.length > 0
-      ? [check("value one slot behind EOS equals the score", Math.max(...gaps), 0, 1e-3)]
-      : []),
-  ];
-}
-
-/** Per-token records of a few episodes, for the token strip. */
-async function writeEpisodes(
-  run: Run,
-  rollout: Rollout,
-  update: number,
-  per: { raw: Float32Array; advantages: Float32Array; returns: Float32Array; reward: Float32Array },
-): Promise<void> {
-  const T = run.config.ppo.responseLength;
-  const records = rollout.queries.slice(0, episodesKept).map((query, b) => {
-    const live = rollout.last[b] + 1, beyond = Math.min(live + 1, T);
-    const cut = (matrix: Float32Array, count: number) =>
-      Array.from(matrix.subarray(b * T, b * T + count), (x) => Number(x.toPrecision(6)));
-    return {
-      update,
-      query: Array.from(query),
-      response: Array.from(rollout.responses[b].subarray(0, live)),
-      score: rollout.scores[b],
-      ended: rollout.hasEos[b] === 1,
-      logprob: cut(rollout.logprob, live),
-      reference: cut(rollout.reference, live),
-      entropy: cut(rollout.entropy, live),
-      value: cut(rollout.values, beyond),
-      reward: cut(per.reward, beyond),
-      advantage: cut(per.raw, beyond),
-      whitened: cut(per.advantages, live),
-      return: cut(per.returns, beyond),
-    };
-  });
-  await run.directory.appendEpisodes("ppo", ...records);
-}
-
-/** Episodes of each update that are written down token by token. */
-const episodesKept = 4;
-
-/** The fixed posts' summaries at this point of training. */
-async function sampleTable(run: Run, policy: Qwen2, rewardModel: Qwen2, update: number): Promise<void> {
-  const { config, dataset } = run;
-  if (config.ppo.sampleEvery === 0) return;
-  const table = await readTable(run.files, tablePath(run, "posts", "validation"));
-  const count = Math.min(config.ppo.sampleRows, rowCount(table));
-  const queries = Array.from({ length: count }, (_, i) => queryAt(table, i));
-  const summaries = await writeSummaries(run, policy, queries, {
-    temperature: 0.01,
-    stage: stageKeys.samples,
-    step: update,
-    responseLength: config.ppo.responseLength,
-  });
-  const rewards = await sequenceScores(
-    run.gpu,
-    rewardModel,
-    summaries.map(({ tokens }, i) => concatenate(queries[i], tokens)),
-    config.ppo.microTokens,
-  );
-  await run.directory.appendSamples(...summaries.map(({ text, ended, tokens }, i) => {
-    const post = dataset.posts.validation[i];
-    return {
-      stage: "ppo",
-      update,
-      id: post.id,
-      title: post.title,
-      reference: post.summary,
-      summary: text,
-      length: tokens.length,
-      ended,
-      reward: rewards[i],
-      ...(run.gold ? { gold: run.gold(post, text) } : {}),
-    };
-  }));
 }

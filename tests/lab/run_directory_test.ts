@@ -1,13 +1,12 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "deno-std/assert/mod.js";
 import { DamagedFileError, type Files, memoryFiles } from "../../lab/bytes.ts";
+import { newestCheckpoint, writeCheckpointFolder } from "../../lab/checkpoints.ts";
 import {
-  newestCheckpoint,
   openRunDirectory,
   readStageRecord,
   rewindAppends,
   RunLockedError,
   type RunOwner,
-  writeCheckpointFolder,
   writeStageRecord,
 } from "../../lab/run_directory.ts";
 
