@@ -2,7 +2,7 @@
  * `deno task train`: takes a base model through the published recipe, preprocess → sft → reward → ppo → evaluate, and writes a run
  * directory with a report. Started again in the same directory it skips what is done and goes on from the last checkpoint.
  */
-import { type Gpu, GpuError } from "../kernels/gpu.ts";
+import type { Gpu } from "../kernels/gpu.ts";
 import { DamagedFileError, type Files, joinPath, readJson, sha256OfFile, writeJson } from "../lab/bytes.ts";
 import { openCheckpoint, requireTensors } from "../lab/checkpoint_files.ts";
 import {
@@ -16,6 +16,7 @@ import {
 import { boolean, words } from "../lab/config_fields.ts";
 import { type Dataset, loadDemoData, loadTldrFolder } from "../lab/dataset.ts";
 import { goldScore } from "../lab/demo/gold.ts";
+import { readAlarms, Unhealthy } from "../lab/health.ts";
 import { readJsonl } from "../lab/jsonl.ts";
 import { runStages } from "../lab/pipeline.ts";
 import { readQwen2Config } from "../lab/qwen2.ts";
@@ -86,6 +87,7 @@ async function main(): Promise<void> {
     (gpu.facts.software ? " (software: shaders run on the CPU)" : "");
   progress.note(`Adapter: ${adapter}. Run directory: ${config.out}`);
 
+  let opened = gpu;
   const directory = await openRunDirectory(files, config.out, await thisProcess(), hasEnded);
   const interrupts = watchInterrupts();
   try {
@@ -106,6 +108,7 @@ async function main(): Promise<void> {
     await writeJson(files, joinPath(config.out, "run.json"), record);
     const run: Run = {
       gpu,
+      reopenGpu: async () => opened = await openGpu(config.gpu),
       files,
       path: config.out,
       directory,
@@ -120,36 +123,25 @@ async function main(): Promise<void> {
       stopping: () => interrupts.count > 0,
     };
     const stages = stageNames.filter((stage) => flags.own.stages.includes(stage));
-    await runThroughLosses(run, () => runStages(run, stages, inputs, () => performance.now()));
+    const unhealthy = await runStages(run, stages, inputs, () => performance.now()).then(
+      () => {},
+      (error) => {
+        // What was found wrong belongs into the report, of half a run then.
+        if (error instanceof Unhealthy) return error;
+        throw error;
+      },
+    );
     record.kernels = Object.fromEntries(run.gpu.choices);
     await writeJson(files, joinPath(config.out, "run.json"), record);
     const data = await reportData(files, config.out, record, run.gpu);
     await files.writeAtomic(joinPath(config.out, "report.html"), new TextEncoder().encode(buildReport(data)));
     console.log(`\n${terminalSummary(data, terminal.columns() ?? 100)}`);
     console.log(`\nReport: ${joinPath(config.out, "report.html")}`);
-    if (run.gpu !== gpu) run.gpu.destroy();
+    if (unhealthy) throw unhealthy;
   } finally {
     await directory.release();
     interrupts.close();
-    gpu.destroy();
-  }
-}
-
-/** How often in one run a lost device is opened again. */
-const mostLosses = 3;
-
-/** Runs the stages; where the device is lost (a driver reset, memory gone), opens it again and goes on from the last checkpoint. */
-async function runThroughLosses(run: Run, stages: () => Promise<unknown>): Promise<void> {
-  for (let losses = 1;; losses++) {
-    try {
-      await stages();
-      return;
-    } catch (error) {
-      if (!(error instanceof GpuError && error.kind === "lost") || losses > mostLosses) throw error;
-      run.progress.note(`${error.message}. Opening the device again and going on from the last checkpoint.`);
-      run.gpu = await openGpu(run.config.gpu);
-      await settleKernels(run.gpu, run.files, run.config, await readQwen2Config(run.files, run.baseFolder));
-    }
+    opened.destroy();
   }
 }
 
@@ -262,6 +254,7 @@ async function reportData(files: Files, out: string, run: RunRecord, gpu: Gpu): 
     run,
     stages,
     metrics,
+    alarms: await readAlarms({ files, path: out }),
     evaluation: await files.exists(evaluation)
       ? await readJson(files, evaluation) as unknown as Evaluation
       : undefined,
@@ -269,16 +262,24 @@ async function reportData(files: Files, out: string, run: RunRecord, gpu: Gpu): 
   };
 }
 
-/** Ctrl-C once finishes the step and saves; twice ends at once. */
+/**
+ * Ctrl-C once finishes the step and saves; twice ends at once. `kill` and a supervisor's stop do the same. So does a closed terminal, but
+ * however often it is told: shells and systems pass that on several times, beside other signals.
+ */
 function watchInterrupts(): { count: number; close: () => void } {
   const watch = { count: 0, close: () => {} };
-  const onSignal = () => {
-    if (++watch.count > 1) Deno.exit(130);
-    console.error("\nStopping after this step; press Ctrl-C again to stop at once.");
-  };
-  const signals = ["SIGINT", "SIGTERM"] as const;
-  for (const signal of signals) Deno.addSignalListener(signal, onSignal);
-  watch.close = () => signals.forEach((signal) => Deno.removeSignalListener(signal, onSignal));
+  const listeners = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => {
+    let times = 0;
+    const onSignal = () => {
+      if (++times > 1 && signal !== "SIGHUP") Deno.exit(130);
+      if (++watch.count === 1) {
+        console.error("\nStopping after this step; press Ctrl-C again to stop at once.");
+      }
+    };
+    Deno.addSignalListener(signal, onSignal);
+    return () => Deno.removeSignalListener(signal, onSignal);
+  });
+  watch.close = () => listeners.forEach((remove) => remove());
   return watch;
 }
 

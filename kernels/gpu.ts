@@ -400,9 +400,11 @@ export class Gpu {
     if (this.fault) throw this.fault;
   }
 
-  /** Frees the device. Nothing may be used afterwards. */
+  /** Frees the device and all its memory, lost or not. Nothing may be used afterwards. */
   destroy(): void {
     this.destroyed = true;
+    this.memory.destroy();
+    for (const buffer of [this.ring, ...[...this.staging.values()].flat()]) buffer.destroy();
     this.device.destroy();
   }
 

@@ -16,9 +16,9 @@ import type { Tensor } from "../kernels/tensor.ts";
 import { joinPath, readJson, writeJson } from "./bytes.ts";
 import { newestCheckpoint } from "./checkpoints.ts";
 import type { Config } from "./config.ts";
-import { formatFigure, groupThousands } from "./format.ts";
+import { formatFigure, groupThousands, percent } from "./format.ts";
 import type { Qwen2 } from "./qwen2.ts";
-import type { Alarm, StageName } from "./report/data.ts";
+import { type Alarm, alarmPlace, type StageName } from "./report/data.ts";
 import { logMetrics, type Run } from "./run.ts";
 
 /** A stage was stopped for its health. The message says why, and how to go on. */
@@ -41,7 +41,7 @@ export async function readAlarms({ files, path }: Pick<Run, "files" | "path">): 
 
 /** Shows an alarm and keeps it; what a resumed run meets again is kept once. */
 export async function tellAlarm(run: Run, alarm: Alarm): Promise<void> {
-  run.progress.note(`${alarm.stage}${alarm.step > 0 ? `, step ${alarm.step}` : ""}: ${alarm.sentence}`);
+  run.progress.note(`${alarmPlace(alarm)}: ${alarm.sentence}`);
   const others = (await readAlarms(run)).filter((one) =>
     !(one.stage === alarm.stage && one.step === alarm.step && one.figure === alarm.figure &&
       one.learningRateFactor === alarm.learningRateFactor && one.inputs === alarm.inputs &&
@@ -76,7 +76,7 @@ export async function recallRollbacks(
 ): Promise<Rollbacks> {
   const back = rollbacksOf(await readAlarms(run), stage, inputs);
   for (const alarm of back.filter((one) => one.step > step)) {
-    await logMetrics(run, stage, step, { "precis/alarm": `step ${alarm.step}: ${alarm.sentence}` });
+    await logMetrics(run, stage, step, { "precis/alarm": `${alarmPlace(alarm)}: ${alarm.sentence}` });
   }
   return { count: back.length, learningRateFactor: back.at(-1)?.learningRateFactor ?? 1 };
 }
@@ -129,7 +129,7 @@ export async function raise(
     const goOn = figure === "non-finite"
       ? `lower --${stage}.learningRate or set --${stage}.maxGradNorm, which begins the stage anew`
       : `--resume --${field} warn goes on from there all the same`;
-    throw new Unhealthy(`${stage}, step ${step}: ${alarm.sentence.slice(0, -1)}; ${goOn}.`);
+    throw new Unhealthy(`${alarmPlace(alarm)}: ${alarm.sentence.slice(0, -1)}; ${goOn}.`);
   }
   if (alarm.reaction === "rollback") {
     free();
@@ -244,7 +244,7 @@ interface Bound {
   /** What the figure is divided by. */
   of?: (config: Config) => number;
   below?: boolean;
-  words: (mean: string, bound: string) => string;
+  words: (mean: number) => string;
 }
 
 const by = (field: "klReaction" | "lengthReaction" | "eosReaction" | "entropyReaction" | "clipReaction") =>
@@ -257,44 +257,42 @@ const bounds: readonly Bound[] = [
     field: "klMost",
     figure: "objective/kl",
     reaction: by("klReaction"),
-    words: (mean, bound) =>
-      `KL to the SFT policy is ${mean} nats a response, above ${bound}: collapsed, as published runs go`,
+    words: (mean) =>
+      `KL to the SFT policy is ${formatFigure(mean)} nats a response: collapsed, as published runs go`,
   },
   {
     field: "klWarn",
     figure: "objective/kl",
     reaction: () => ({ reaction: "warn", field: "health.klWarn" }),
-    words: (mean, bound) =>
-      `KL to the SFT policy is ${mean} nats a response, above ${bound}: beyond what good published runs reach`,
+    words: (mean) =>
+      `KL to the SFT policy is ${formatFigure(mean)} nats a response: beyond what good published runs reach`,
   },
   {
     field: "lengthMost",
     figure: "precis/length",
     reaction: by("lengthReaction"),
     of: ({ ppo }) => ppo.responseLength,
-    words: (mean, bound) => `responses are ${mean} of the room for them long on average, above ${bound}`,
+    words: (mean) => `responses fill ${percent(mean)} of --ppo.responseLength on average`,
   },
   {
     field: "eosLeast",
     figure: "precis/eos_rate",
     reaction: by("eosReaction"),
     below: true,
-    words: (mean, bound) => `only ${mean} of the responses end, below ${bound}`,
+    words: (mean) => `only ${percent(mean)} of the responses end`,
   },
   {
     field: "entropyLeast",
     figure: "policy/entropy_avg",
     reaction: by("entropyReaction"),
     below: true,
-    words: (mean, bound) =>
-      `the policy's entropy is ${mean} nats a token, below ${bound}: it hardly varies any more`,
+    words: (mean) => `the policy's entropy is ${formatFigure(mean)} nats a token: it hardly varies any more`,
   },
   {
     field: "clipMost",
     figure: "policy/clipfrac_avg",
     reaction: by("clipReaction"),
-    words: (mean, bound) =>
-      `${mean} of the tokens' ratios are clipped, above ${bound}: updates are too large`,
+    words: (mean) => `the ratios of ${percent(mean)} of the tokens are clipped: updates are too large`,
   },
 ];
 
@@ -320,10 +318,10 @@ export function judgeHealth(
     const known = state.raised.includes(field);
     if (out && !known) {
       state.raised.push(field);
-      const span = state.recent.length > 1 ? ` (mean of ${state.recent.length} updates)` : "";
+      const span = state.recent.length > 1 ? `mean of ${state.recent.length} updates, ` : "";
       findings.push({
         figure,
-        what: words(formatFigure(mean), `health.${field} ${formatFigure(bound)}`) + span,
+        what: `${words(mean)} (${span}${below ? "below" : "above"} --health.${field} ${formatFigure(bound)})`,
         ...reaction(fields),
       });
     } else if (!out && known) state.raised.splice(state.raised.indexOf(field), 1);

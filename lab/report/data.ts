@@ -233,6 +233,11 @@ export interface ReportData {
   madeAt: string;
 }
 
+/** Where an alarm was raised: "ppo, update 12". */
+export function alarmPlace({ stage, step }: Pick<Alarm, "stage" | "step">): string {
+  return step > 0 ? `${stage}, ${stage === "ppo" ? "update" : "step"} ${step}` : stage;
+}
+
 /** An author as it is shown. */
 export function authorName(author: Author | `best-of-${number}`): string {
   const names: Record<string, string> = { reference: "Reference", base: "Base", sft: "SFT", ppo: "PPO" };

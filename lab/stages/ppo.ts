@@ -125,7 +125,10 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
     saved = update;
   };
   const progress = run.progress.stage("ppo", { steps: updates, unit: "updates" });
-  const sampled = (update: number) => sampleTable(run, networks.policy, networks.rewardModel, update);
+  const sampled = async (update: number) => {
+    await sampleTable(run, networks.policy, networks.rewardModel, update);
+    return true;
+  };
   if (!restored || restored.notes.unsampled) await sampled(saved);
 
   for (let update = (restored?.step ?? 0) + 1; update <= updates; update++) {
@@ -195,7 +198,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
 
     const last = update === updates;
     const done = fields.sampleEvery === 0 || (update % fields.sampleEvery !== 0 && !last) ||
-      await unlessStopped(() => sampled(update)) !== undefined;
+      await unlessStopped(() => sampled(update)) === true;
     const due = !last && config.checkpoints.every > 0 && update % config.checkpoints.every === 0;
     if (due || run.stopping()) {
       await save(update, !done);

@@ -125,7 +125,10 @@ export async function runToy(
 }
 
 /** Digests of everything that a run must reproduce. */
-export async function fingerprint(files: Files): Promise<Record<string, string>> {
+export async function fingerprint(
+  files: Files,
+  { evaluated = true } = {},
+): Promise<Record<string, string>> {
   const paths = ["sft", "reward", "ppo", "critic"].map((name) => `run/models/${name}/model.safetensors`);
   const found: Record<string, string> = {};
   for (
@@ -134,7 +137,7 @@ export async function fingerprint(files: Files): Promise<Record<string, string>>
       "run/metrics.jsonl",
       "run/samples.jsonl",
       "run/episodes/ppo.jsonl",
-      "run/evaluation.json",
+      ...(evaluated ? ["run/evaluation.json"] : []),
     ]
   ) {
     found[path] = (await sha256OfFile(files, path)).sha256;
