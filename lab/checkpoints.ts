@@ -61,6 +61,8 @@ function stepName(step: number): string {
  *
  * @param notes come back in the manifest
  * @param keep how many checkpoints of this stage to leave, at least 1
+ * @param every steps between those that count: others, made as a run was stopped, stay only while they are the newest, so that what a
+ *   rollback goes back to does not depend on stops
  * @returns the checkpoint's folder
  */
 export async function writeCheckpointFolder(
@@ -69,7 +71,8 @@ export async function writeCheckpointFolder(
   stage: string,
   step: number,
   write: (folder: string, files: Files) => Promise<void>,
-  { notes = {}, keep = 2 }: { notes?: Record<string, unknown>; keep?: number } = {},
+  { notes = {}, keep = 2, every = 1 }: { notes?: Record<string, unknown>; keep?: number; every?: number } =
+    {},
 ): Promise<string> {
   if (!/^[\w-]+$/.test(stage)) throw new RangeError(`"${stage}" cannot name a stage's folder.`);
   if (!Number.isSafeInteger(keep) || keep < 1) {
@@ -111,7 +114,7 @@ export async function writeCheckpointFolder(
   }
 
   await finalise(files, parent, stepName(step));
-  await rotate(files, parent, keep);
+  await rotate(files, parent, keep, every);
   return final;
 }
 
@@ -213,22 +216,45 @@ export async function requireRoom(
   return `Older checkpoints of ${stage} were removed to make room for ${what}.`;
 }
 
-async function rotate(files: Files, parent: string, keep: number): Promise<void> {
+async function rotate(files: Files, parent: string, keep: number, every = 1): Promise<void> {
   const steps = (await files.list(parent)).map((name) => STEP_FOLDER.exec(name)).filter((match) =>
     match && !match[2]
   );
   steps.sort((a, b) => Number(b![1]) - Number(a![1]));
-  let whole = 0;
+  let whole = 0, newest = true;
   for (const match of steps) {
     const folder = joinPath(parent, `step-${match![1]}`);
     // A damaged checkpoint does not count as kept, so that it never pushes out the last good one.
-    if (whole < keep) {
-      if (await isWhole(files, folder)) whole++;
+    const counts = Number(match![1]) % every === 0;
+    if ((counts && whole < keep) || newest) {
+      if (!await isWhole(files, folder)) continue;
+      newest = false;
+      if (counts) whole++;
       continue;
     }
-    // Out of the way in one step: a half-deleted checkpoint under its own name would be reported as damaged.
-    await files.rename(folder, `${folder}.removed`);
-    await files.remove(`${folder}.removed`);
+    await discard(files, folder);
+  }
+}
+
+/** Out of the way in one step: a half-deleted checkpoint under its own name would be reported as damaged. */
+async function discard(files: Files, folder: string): Promise<void> {
+  await files.rename(folder, `${folder}.removed`);
+  await files.remove(`${folder}.removed`);
+}
+
+/** Removes those of a stage's checkpoints that a run which is rolled back must not go on from. */
+export async function discardCheckpoints(
+  files: Files,
+  run: string,
+  stage: string,
+  isUnfit: (step: number) => boolean,
+): Promise<void> {
+  const parent = stageFolder(run, stage);
+  if (!await files.exists(parent)) return;
+  await settle(files, parent);
+  for (const name of await files.list(parent)) {
+    const match = STEP_FOLDER.exec(name);
+    if (match && isUnfit(Number(match[1]))) await discard(files, joinPath(parent, name.replace(/\/$/, "")));
   }
 }
 

@@ -6,15 +6,15 @@
  * - KL, length, EOS rate, entropy and clip fraction of PPO outside their bounds. At 1B two of four published seeds collapsed, to a KL of 50
  *   and 85 nats, while the reward went on rising (arXiv 2403.17031): a run must tell.
  *
- * Each alarm has a reaction from the configuration: warn, stop, or roll back, which takes the stage to its last checkpoint and lowers its
- * learning rate, so that it does not meet the same wall again. Alarms are kept in `alarms.json`, which no rewinding of records touches.
+ * Each alarm has a reaction from the configuration: warn, stop, or roll back, which takes the stage to its last checkpoint before the alarm
+ * and lowers its learning rate, so that it does not meet the same wall again. Alarms are kept in `alarms.json`, which no rewinding of records touches.
  */
 import type { Watcher } from "../kernels/capture.ts";
 import { gradNorm } from "../kernels/grad_norm.ts";
 import type { Gpu } from "../kernels/gpu.ts";
 import type { Tensor } from "../kernels/tensor.ts";
 import { joinPath, readJson, writeJson } from "./bytes.ts";
-import { newestCheckpoint } from "./checkpoints.ts";
+import { discardCheckpoints, newestCheckpoint } from "./checkpoints.ts";
 import type { Config } from "./config.ts";
 import { formatFigure, groupThousands, percent } from "./format.ts";
 import type { Qwen2 } from "./qwen2.ts";
@@ -64,19 +64,21 @@ export interface Rollbacks {
 }
 
 /**
- * What has been rolled back in this attempt at a stage. Alarms whose lines the rewinding to the checkpoint has cut out of metrics.jsonl
- * are written there again.
- * @param step that of the checkpoint which the stage goes on from, 0 for none
+ * What has been rolled back in this attempt at a stage. Alarms that are younger than the checkpoint, whose lines have been cut out of
+ * metrics.jsonl with all that came after it, are written there again.
+ * @param restored the checkpoint which the stage goes on from, if any; its notes hold `rollbacks`, their count at its time
  */
 export async function recallRollbacks(
   run: Run,
   stage: StageName,
   inputs: string,
-  step: number,
+  restored: { step: number; notes: Record<string, unknown> } | undefined,
 ): Promise<Rollbacks> {
   const back = rollbacksOf(await readAlarms(run), stage, inputs);
-  for (const alarm of back.filter((one) => one.step > step)) {
-    await logMetrics(run, stage, step, { "precis/alarm": `${alarmPlace(alarm)}: ${alarm.sentence}` });
+  for (const alarm of back.slice(Number(restored?.notes.rollbacks ?? 0))) {
+    await logMetrics(run, stage, restored?.step ?? 0, {
+      "precis/alarm": `${alarmPlace(alarm)}: ${alarm.sentence}`,
+    });
   }
   return { count: back.length, learningRateFactor: back.at(-1)?.learningRateFactor ?? 1 };
 }
@@ -110,6 +112,12 @@ export async function raise(
   const { mostRollbacks, rollbackFactor } = run.config.health;
   const back = rollbacksOf(await readAlarms(run), stage, inputs);
   const exhausted = reaction === "rollback" && back.length >= mostRollbacks;
+  if (reaction === "rollback" && !exhausted) {
+    // The figures of a step are those of the weights before it: a checkpoint of these would lead to the same alarm, whatever the rate.
+    // Nor does it go to one that happens to be there since somebody stopped the run: it would not repeat itself.
+    const every = Math.max(1, run.config.checkpoints.every);
+    await discardCheckpoints(run.files, run.path, stage, (at) => at >= step - 1 || at % every !== 0);
+  }
   const { checkpoint } = await newestCheckpoint(run.files, run.path, stage, "sizes");
   const from = checkpoint ? `the checkpoint of step ${checkpoint.step}` : "the beginning of the stage";
   const alarm: Alarm = { stage, step, figure, inputs, reaction: exhausted ? "stop" : reaction, sentence: "" };
@@ -163,14 +171,13 @@ export async function requireFinite(
 /** Counts the values of every named tensor that are not finite, on the device: copies of all of them would not fit there. */
 class FiniteWatch implements Watcher {
   private readonly seen: { what: string; size: number; count: Tensor }[] = [];
-  /** How often each name has come: once a micro-batch. */
-  private readonly times = new Map<string, number>();
+  /** Forward passes so far: one a micro-batch, in PPO two. */
+  private passes = 0;
 
   see(gpu: Gpu, name: string, tensor: Tensor): void {
-    const time = (this.times.get(name) ?? 0) + 1;
-    this.times.set(name, time);
+    if (name === "embed") this.passes++;
     const made = name.endsWith(".grad") ? "going backward" : `made by kernel ${gpu.latestKernel}`;
-    this.look(gpu, `${name} (${made}, micro-batch ${time})`, tensor);
+    this.look(gpu, `${name} (${made}, pass ${this.passes} of the step)`, tensor);
   }
 
   look(gpu: Gpu, what: string, tensor: Tensor): void {
@@ -190,7 +197,8 @@ class FiniteWatch implements Watcher {
     const at = counts.findIndex(([count]) => count > 0);
     if (at < 0) return undefined;
     const { what, size } = this.seen[at];
-    return `${groupThousands(counts[at][0])} of ${groupThousands(size)} values of ${what} are the first ones`;
+    const share = `${groupThousands(counts[at][0])} of ${groupThousands(size)}`;
+    return `the first values that are not finite are ${share} in ${what}`;
   }
 }
 

@@ -178,7 +178,7 @@ export async function saveProgress(
         safetensorsBytes(moments, ({ role, index }) => model.parameters.readArena(role, index)),
       );
     }
-  }, { notes, keep: run.config.checkpoints.keep });
+  }, { notes, keep: run.config.checkpoints.keep, every: Math.max(1, run.config.checkpoints.every) });
 }
 
 /**

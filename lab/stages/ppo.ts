@@ -112,7 +112,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
   };
   await requireStageRoom(run, "ppo", trained);
   const restored = await loadProgress(run, "ppo", trained, inputs);
-  const rollbacks = await recallRollbacks(run, "ppo", inputs, restored?.step ?? 0);
+  const rollbacks = await recallRollbacks(run, "ppo", inputs, restored);
   let beta = Number(restored?.notes.beta ?? fields.klCoef);
   let tokens = Number(restored?.notes.tokens ?? 0);
   let invariants = (restored?.notes.invariants ?? []) as Invariant[];
@@ -121,7 +121,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
   let saved = restored?.step ?? 0;
   const save = async (update: number, unsampled: boolean) => {
     const notes = { inputs, beta, tokens, invariants, history, health, unsampled };
-    await saveProgress(run, "ppo", update, trained, notes);
+    await saveProgress(run, "ppo", update, trained, { ...notes, rollbacks: rollbacks.count });
     saved = update;
   };
   const progress = run.progress.stage("ppo", { steps: updates, unit: "updates" });

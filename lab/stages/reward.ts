@@ -66,16 +66,19 @@ export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
   };
   await requireStageRoom(run, "reward", { reward: model });
   const restored = await loadProgress(run, "reward", { reward: model }, inputs);
-  const { learningRateFactor } = await recallRollbacks(run, "reward", inputs, restored?.step ?? 0);
+  const rollbacks = await recallRollbacks(run, "reward", inputs, restored);
   let tokens = Number(restored?.notes.tokens ?? 0);
   const save = (step: number, unmeasured: boolean) =>
-    saveProgress(run, "reward", step, { reward: model }, { inputs, tokens, unmeasured });
+    saveProgress(run, "reward", step, { reward: model }, {
+      ...{ inputs, tokens, unmeasured },
+      rollbacks: rollbacks.count,
+    });
   const progress = run.progress.stage("reward", { steps, unit: "steps" });
   if (!restored || restored.notes.unmeasured) await heldOutAccuracy(run, model, restored?.step ?? 0);
 
   for (let step = (restored?.step ?? 0) + 1; step <= steps; step++) {
     const chosen = batchRows(pairs, fields.batch, step, config.seed, stageKeys.reward).map((i) => subset[i]);
-    const rate = learningRate(fields, step, steps) * learningRateFactor;
+    const rate = learningRate(fields, step, steps) * rollbacks.learningRateFactor;
     const figures = await rewardStep(run, model, table, chosen, step, rate);
     await requireFinite(
       run,

@@ -62,17 +62,20 @@ export async function sft(run: Run, inputs: string): Promise<SftOutcome> {
   };
   await requireStageRoom(run, "sft", { policy: model });
   const restored = await loadProgress(run, "sft", { policy: model }, inputs);
-  const { learningRateFactor } = await recallRollbacks(run, "sft", inputs, restored?.step ?? 0);
+  const rollbacks = await recallRollbacks(run, "sft", inputs, restored);
   const before = restored ? restored.notes.before as LanguageFigures : await languageFigures(run, model, 0);
   if (restored?.notes.unmeasured) await languageFigures(run, model, restored.step);
   let tokens = Number(restored?.notes.tokens ?? 0);
   const save = (step: number, unmeasured: boolean) =>
-    saveProgress(run, "sft", step, { policy: model }, { inputs, before, tokens, unmeasured });
+    saveProgress(run, "sft", step, { policy: model }, {
+      ...{ inputs, before, tokens, unmeasured },
+      rollbacks: rollbacks.count,
+    });
   const progress = run.progress.stage("sft", { steps, unit: "steps" });
 
   for (let step = (restored?.step ?? 0) + 1; step <= steps; step++) {
     const chosen = batchRows(rows, fields.batch, step, config.seed, stageKeys.sft);
-    const rate = learningRate(fields, step, steps) * learningRateFactor;
+    const rate = learningRate(fields, step, steps) * rollbacks.learningRateFactor;
     const figures = await sftStep(run, model, table, chosen, step, rate);
     await requireFinite(
       run,

@@ -129,6 +129,16 @@ Deno.test("rotation does not count damaged checkpoints as kept", async () => {
   assertEquals(await files.list("run/checkpoints/sft"), ["step-000003/", "step-000004/"]);
 });
 
+Deno.test("rotation counts checkpoints that were due, and keeps one that a stop has made while it is the newest", async () => {
+  const files = memoryFiles();
+  for (const step of [100, 130, 200, 230, 270, 300]) {
+    await writeCheckpointFolder(files, "run", "sft", step, writer(files, `${step}`), { keep: 2, every: 100 });
+    const newest = `step-000${step}/`;
+    assert((await files.list("run/checkpoints/sft")).includes(newest), newest);
+  }
+  assertEquals(await files.list("run/checkpoints/sft"), ["step-000200/", "step-000300/"]);
+});
+
 for (const [what, step] of [["a new step", 3], ["the same step again", 2]] as const) {
   Deno.test(`a kill at any instant of writing ${what} leaves the previous checkpoint or the new one, and no heap of rests`, async () => {
     let outcomes = "";
