@@ -139,7 +139,8 @@ async function main(): Promise<void> {
     console.log(`\nReport: ${joinPath(config.out, "report.html")}`);
     if (unhealthy) throw unhealthy;
   } finally {
-    await directory.release();
+    // On a disk that is full or read-only by now the lock stays; the next run finds its holder dead. What went wrong before is to be told.
+    await directory.release().catch(() => {});
     interrupts.close();
     opened.destroy();
   }
