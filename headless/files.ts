@@ -1,5 +1,6 @@
 /** `Files` over a disk, with Deno: whole files appear at once or not at all, and failures say what to do about them. */
 import { createHash } from "node:crypto";
+import { statfs } from "node:fs/promises";
 import process from "node:process";
 import { FileAccessError, type Files, shown } from "../lab/bytes.ts";
 
@@ -61,6 +62,12 @@ export function diskFiles(): Files {
         await syncFolder(folderOf(to));
       }),
     makeDirectory: (path) => explained("make the folder", path, () => Deno.mkdir(path, { recursive: true })),
+    freeSpace: (path) =>
+      explained("look for", path, async () => {
+        // Of all blocks that are free, those that are not kept for the administrator.
+        const { bavail, bsize } = await statfs(path);
+        return bavail * bsize;
+      }),
     startSha256: () => {
       const hash = createHash("sha256");
       return { update: (bytes) => void hash.update(bytes), finish: () => hash.digest("hex") };

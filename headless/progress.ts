@@ -24,7 +24,14 @@ function terminalOf(stream: typeof Deno.stdout | typeof Deno.stderr): Terminal {
   return {
     write(text) {
       const bytes = encoder.encode(text);
-      for (let done = 0; done < bytes.length;) done += stream.writeSync(bytes.subarray(done));
+      try {
+        for (let done = 0; done < bytes.length;) done += stream.writeSync(bytes.subarray(done));
+      } catch (error) {
+        // The terminal was closed, or a pipe's reader has gone: nobody sees it, which must not end a run of days.
+        if (!(error instanceof Deno.errors.BrokenPipe) && (error as { code?: string }).code !== "EIO") {
+          throw error;
+        }
+      }
     },
     columns() {
       if (!terminal) return undefined;

@@ -2,7 +2,6 @@
  * `deno task train`: takes a base model through the published recipe, preprocess → sft → reward → ppo → evaluate, and writes a run
  * directory with a report. Started again in the same directory it skips what is done and goes on from the last checkpoint.
  */
-import { GpuError } from "../kernels/gpu.ts";
 import { declaredKernels } from "../kernels/kernel.ts";
 import {
   DamagedFileError,
@@ -24,6 +23,7 @@ import {
 } from "../lab/config.ts";
 import { boolean, words } from "../lab/config_fields.ts";
 import { goldScore } from "../lab/demo/gold.ts";
+import { readAlarms, Unhealthy } from "../lab/health.ts";
 import { readMetrics } from "../lab/metrics.ts";
 import { runStages, stagesToRun } from "../lab/pipeline.ts";
 import { planRun } from "../lab/plan.ts";
@@ -39,7 +39,7 @@ import {
   type StageFacts,
   stageNames,
 } from "../lab/report/data.ts";
-import type { Run } from "../lab/run.ts";
+import { type Run, Stopped } from "../lab/run.ts";
 import { openRunDirectory, readSealed, readStageRecord, writeSealed } from "../lab/run_directory.ts";
 import { newestOf, readStartedRun, runsIn } from "../lab/run_record.ts";
 import { evaluationPath } from "../lab/stages/evaluate.ts";
@@ -113,6 +113,7 @@ async function main(): Promise<void> {
     (gpu.facts.software ? " (software: shaders run on the CPU)" : "");
   progress.note(`Adapter: ${adapter}. Run directory: ${config.out}`);
 
+  let opened = gpu;
   const directory = await openRunDirectory(files, config.out, await thisProcess(), hasEnded);
   const interrupts = watchInterrupts();
   try {
@@ -138,6 +139,7 @@ async function main(): Promise<void> {
     await writeJson(files, joinPath(config.out, "run.json"), record);
     const run: Run = {
       gpu,
+      reopenGpu: async () => opened = await openGpu(config.gpu),
       files,
       path: config.out,
       directory,
@@ -164,37 +166,28 @@ async function main(): Promise<void> {
       return;
     }
     if (plan.length > 0) await writeSealed(files, joinPath(config.out, "plan.json"), { stages: plan });
+    if (run.stopping() && plan.length > 0) throw new Stopped(run, "planning");
     const rest = stages.filter((stage) => stage !== "preprocess");
-    await runThroughLosses(run, () => runStages(run, rest, inputs, clock));
+    const unhealthy = await runStages(run, rest, inputs, clock).then(
+      () => {},
+      (error) => {
+        // What was found wrong belongs into the report, of half a run then.
+        if (error instanceof Unhealthy) return error;
+        throw error;
+      },
+    );
     record.kernels = Object.fromEntries(run.gpu.choices);
     await writeJson(files, joinPath(config.out, "run.json"), record);
     const data = await reportData(files, config.out, record);
     await files.writeAtomic(joinPath(config.out, "report.html"), new TextEncoder().encode(buildReport(data)));
     console.log(`\n${terminalSummary(data, terminal.columns() ?? 100)}`);
     console.log(`\nReport: ${joinPath(config.out, "report.html")}`);
-    if (run.gpu !== gpu) run.gpu.destroy();
+    if (unhealthy) throw unhealthy;
   } finally {
-    await directory.release();
+    // On a disk that is full or read-only by now the lock stays; the next run finds its holder dead. What went wrong before is to be told.
+    await directory.release().catch(() => {});
     interrupts.close();
-    gpu.destroy();
-  }
-}
-
-/** How often in one run a lost device is opened again. */
-const mostLosses = 3;
-
-/** Runs the stages; where the device is lost (a driver reset, memory gone), opens it again and goes on from the last checkpoint. */
-async function runThroughLosses(run: Run, stages: () => Promise<unknown>): Promise<void> {
-  for (let losses = 1;; losses++) {
-    try {
-      await stages();
-      return;
-    } catch (error) {
-      if (!(error instanceof GpuError && error.kind === "lost") || losses > mostLosses) throw error;
-      run.progress.note(`${error.message}. Opening the device again and going on from the last checkpoint.`);
-      run.gpu = await openGpu(run.config.gpu);
-      await settleKernels(run.gpu, run.files, run.config, await readQwen2Config(run.files, run.baseFolder));
-    }
+    opened.destroy();
   }
 }
 
@@ -290,6 +283,7 @@ async function reportData(files: Files, out: string, run: RunRecord): Promise<Re
     stages,
     plan: plan?.stages as StagePlan[] | undefined,
     metrics,
+    alarms: await readAlarms({ files, path: out }),
     evaluation: await readEvaluation(files, out),
     madeAt: new Date().toISOString(),
   };
@@ -306,16 +300,24 @@ async function readEvaluation(files: Files, out: string): Promise<Evaluation | u
   return await readJson(files, path) as Evaluation;
 }
 
-/** Ctrl-C once finishes the step and saves; twice ends at once. */
+/**
+ * Ctrl-C once finishes the step and saves; twice ends at once. `kill` and a supervisor's stop do the same. So does a closed terminal, but
+ * however often it is told: shells and systems pass that on several times, beside other signals.
+ */
 function watchInterrupts(): { count: number; close: () => void } {
   const watch = { count: 0, close: () => {} };
-  const onSignal = () => {
-    if (++watch.count > 1) Deno.exit(130);
-    console.error("\nStopping after this step; press Ctrl-C again to stop at once.");
-  };
-  const signals = ["SIGINT", "SIGTERM"] as const;
-  for (const signal of signals) Deno.addSignalListener(signal, onSignal);
-  watch.close = () => signals.forEach((signal) => Deno.removeSignalListener(signal, onSignal));
+  const listeners = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => {
+    let times = 0;
+    const onSignal = () => {
+      if (++times > 1 && signal !== "SIGHUP") Deno.exit(130);
+      if (++watch.count === 1) {
+        console.error("\nStopping after this step; press Ctrl-C again to stop at once.");
+      }
+    };
+    Deno.addSignalListener(signal, onSignal);
+    return () => Deno.removeSignalListener(signal, onSignal);
+  });
+  watch.close = () => listeners.forEach((remove) => remove());
   return watch;
 }
 

@@ -6,7 +6,7 @@
  */
 import add from "./add.wgsl" with { type: "text" };
 import copy from "./copy.wgsl" with { type: "text" };
-import type { Captures } from "./capture.ts";
+import type { Watcher } from "./capture.ts";
 import { type DeviceFacts, dialect, type OpenDevice, uploadable, uploadFlushBytes } from "./device.ts";
 import { type Kernel, kernel, parameterSlotBytes, windowBytes } from "./kernel.ts";
 import { type Allocation, Memory } from "./memory.ts";
@@ -72,7 +72,7 @@ export class Gpu {
   };
   /** The tape that differentiable ops record on, while there is one. */
   tape: Tape | null = null;
-  captures: Captures | null = null;
+  captures: Watcher | null = null;
   profile: Profile | null = null;
   /** Which variant of a kernel serves which shape class, as measured or given; see matmul.ts. */
   readonly choices = new Map<string, string>();
@@ -299,6 +299,11 @@ export class Gpu {
     return this.path.length > 0 ? `${kernel.name} (${this.path.join(".")})` : kernel.name;
   }
 
+  /** Name of the kernel that was encoded last: in a {@link Watcher}, the one that made the tensor. */
+  get latestKernel(): string {
+    return this.latest?.name ?? "none";
+  }
+
   /** The kernel that an error tells of: it comes after the fact, but with the label of what we made for that kernel. */
   private opIn(message: string): string {
     for (const [, label] of message.matchAll(/[`'"]([\w ]+)[`'"]/g)) {
@@ -415,9 +420,11 @@ export class Gpu {
     if (this.fault) throw this.fault;
   }
 
-  /** Frees the device. Nothing may be used afterwards. */
+  /** Frees the device and all its memory, lost or not. Nothing may be used afterwards. */
   destroy(): void {
     this.destroyed = true;
+    this.memory.destroy();
+    for (const buffer of [this.ring, ...[...this.staging.values()].flat()]) buffer.destroy();
     this.device.destroy();
   }
 

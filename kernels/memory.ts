@@ -38,6 +38,8 @@ export class Memory {
   private readonly free = new Map<number, Allocation[]>();
   private readonly classes = new Map<number, number>();
   private readonly persistent = new Map<Allocation, string>();
+  /** Every buffer that has not been destroyed. */
+  private readonly alive = new Set<GPUBuffer>();
   private nextId = 1;
   private pooledBytes = 0;
   private pooledInUse = 0;
@@ -147,7 +149,13 @@ export class Memory {
   drop(allocation: Allocation): void {
     if (!this.persistent.delete(allocation)) return;
     this.persistentBytes -= allocation.buffer.size;
-    allocation.buffer.destroy();
+    this.end(allocation.buffer);
+  }
+
+  /** Destroys every buffer, in use or not: a device that is destroyed or lost leaves their memory allocated. */
+  destroy(): void {
+    for (const buffer of this.alive) buffer.destroy();
+    this.alive.clear();
   }
 
   /** Destroys every pooled buffer that is not in use; for the seams between stages. Returns the ids that died. */
@@ -156,7 +164,7 @@ export class Memory {
     for (const [size, list] of this.free) {
       for (const allocation of list) {
         dead.add(allocation.id);
-        allocation.buffer.destroy();
+        this.end(allocation.buffer);
         this.pooledBytes -= size;
         this.classes.set(size, this.classes.get(size)! - 1);
       }
@@ -195,7 +203,14 @@ export class Memory {
 
   private create(size: number, label: string): GPUBuffer {
     this.buffersCreated++;
-    return this.device.createBuffer({ size, usage: poolUsage, label });
+    const buffer = this.device.createBuffer({ size, usage: poolUsage, label });
+    this.alive.add(buffer);
+    return buffer;
+  }
+
+  private end(buffer: GPUBuffer): void {
+    this.alive.delete(buffer);
+    buffer.destroy();
   }
 
   private notePeak(): void {

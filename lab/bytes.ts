@@ -53,6 +53,8 @@ export interface Files {
   rename(from: string, to: string): Promise<void>;
   /** Makes a folder and its parents; nothing happens where it exists. */
   makeDirectory(path: string): Promise<void>;
+  /** Bytes that can still be written where the path is, or undefined where that is not known. */
+  freeSpace?(path: string): Promise<number | undefined>;
   /** A faster SHA-256 than the portable one, where the platform has it. */
   startSha256?(): RunningDigest;
 }
@@ -134,6 +136,11 @@ export function parseJson(path: string, bytes: Uint8Array): unknown {
     const why = error instanceof SyntaxError ? reason(error) : "it is not UTF-8 text";
     throw new DamagedFileError(`${path} is not valid JSON (${why}); restore or download the file again.`);
   }
+}
+
+/** Whether a value that was read is a JSON object. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** A value as short one-line text for a message; it may come from a hostile file. */

@@ -17,7 +17,8 @@ import {
   type ValueOf,
   type Values,
 } from "./config_fields.ts";
-import { shortened } from "./bytes.ts";
+import { isObject, shortened } from "./bytes.ts";
+import { healthFields } from "./health_fields.ts";
 import { presets } from "./presets.ts";
 
 /** What the origins of defaults refer to. */
@@ -341,6 +342,7 @@ export const schema = {
       min: 0,
     }),
   },
+  health: healthFields,
   checkpoints: {
     every: integer(100, {
       doc: "Optimiser steps (PPO: updates) between checkpoints; 0 = at the end of a stage only",
@@ -564,8 +566,4 @@ export function derivedFields(config: Config, data: { posts: number; pairs: numb
       passes: updates * batch / data.posts,
     },
   };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -28,7 +28,8 @@ export interface GenerateOptions extends SampleRule {
   samples?: readonly number[];
   /** Prompts that are decoded together. Default 64. */
   batch?: number;
-  progress?: (done: number) => void;
+  /** Called after every batch; may throw to give up. */
+  heed?: () => void;
 }
 
 /** What the released code adds to every temperature, sampling and scoring alike, so that none divides by 0. */
@@ -60,7 +61,7 @@ export async function generate(
     const columns = await gpu.readU32(...tokens);
     for (const tensor of tokens) gpu.release(tensor);
     some.forEach((_, b) => responses.push(Uint32Array.from({ length: T }, (_, t) => columns[t][b])));
-    options.progress?.(responses.length);
+    options.heed?.();
   }
   return responses;
 }

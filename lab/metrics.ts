@@ -168,6 +168,7 @@ const rows: Record<string, Row> = {
   "val/eos_fraction": ["EOS rate", "", "Share of responses that end.", share],
   "precis/length": ["Length", "tokens", "Of responses, EOS included."],
   "precis/eos_rate": ["EOS rate", "", "Share of responses that end.", share],
+  "precis/rollbacks": ["Rollbacks", "", "How often the stage has gone back to a checkpoint; see the alarms."],
   "precis/gold_score": ["Gold score", "points", "By the demo's rule, which no model sees."],
 };
 

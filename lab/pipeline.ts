@@ -2,11 +2,14 @@
  * preprocess → sft → reward → ppo → evaluate. A stage whose inputs are what they were, and whose output is there, is skipped; one that was
  * interrupted goes on from its last checkpoint.
  */
+import { type Gpu, GpuError } from "../kernels/gpu.ts";
 import { digestOfJson, joinPath, sha256OfFile } from "./bytes.ts";
+import { newestCheckpoint } from "./checkpoints.ts";
 import { stageInputs } from "./config.ts";
+import { forgetAlarms, RolledBack, tellAlarm } from "./health.ts";
 import { type StageFacts, type StageName, stageNames } from "./report/data.ts";
 import { forgetRecords, modelFolder, type Run, Stopped } from "./run.ts";
-import { newestCheckpoint, readStageRecord, type StageRecord, writeStageRecord } from "./run_directory.ts";
+import { readStageRecord, type StageRecord, writeStageRecord } from "./run_directory.ts";
 import { evaluate, evaluationPath } from "./stages/evaluate.ts";
 import { ppo } from "./stages/ppo.ts";
 import { pairSplits, postSplits, preprocess, tablePath } from "./stages/preprocess.ts";
@@ -60,6 +63,7 @@ export async function runStages(
   clock: () => number,
 ): Promise<StageFacts[]> {
   const facts: StageFacts[] = [];
+  const lost = { times: 0 };
   for (const [i, stage] of stages.entries()) {
     const inputs = { ...stageInputs(run.config, stage), ...inputDigests };
     const before = await doneBefore(run, stage, inputDigests);
@@ -69,24 +73,24 @@ export async function runStages(
       continue;
     }
     await requirePredecessors(run, stage, inputDigests);
-    if (!record && await readStageRecord(run.files, run.path, stage)) {
+    const digest = await digestOfJson(inputs);
+    const earlier = await readStageRecord(run.files, run.path, stage);
+    if (earlier && earlier.inputDigest !== digest) {
       run.progress.note(
         `${stage}: done before from other inputs or settings, runs again and replaces what it left`,
       );
     }
-    const digest = await digestOfJson(inputs);
     await begin(run, stage, digest);
-    const { gpu } = run;
-    gpu.memory.resetPeak();
+    run.gpu.memory.resetPeak();
     const start = clock();
-    const outcome = await bodies[stage](run, digest);
+    const outcome = await perform(run, stage, digest, lost);
     const fact: StageFacts = {
       name: stage,
       ran: true,
       seconds: (clock() - start) / 1000,
       steps: outcome.steps,
       tokens: outcome.tokens,
-      peakMemory: gpu.memory.peakBytes,
+      peakMemory: run.gpu.memory.peakBytes,
       invariants: outcome.invariants,
     };
     await writeStageRecord(run.files, run.path, stage, inputs, { ...outcome, ...fact });
@@ -125,6 +129,63 @@ export async function stagesToRun(
     return stages.slice(i);
   }
   return [];
+}
+
+/** How often in one run a lost device is opened again. */
+const mostLosses = 3;
+
+/**
+ * Runs a stage's body to its end, again from its last checkpoint where it has been rolled back or where the device was lost (a driver
+ * reset, memory gone). The new device takes the kernels of the old one, so that it computes the same bits.
+ */
+async function perform(
+  run: Run,
+  stage: StageName,
+  inputs: string,
+  lost: { times: number },
+): Promise<Outcome> {
+  for (;;) {
+    try {
+      return await bodies[stage](run, inputs);
+    } catch (error) {
+      if (error instanceof RolledBack) continue;
+      if (!run.reopenGpu || error instanceof Stopped || !await wasLost(run.gpu, error)) throw error;
+      const what = error instanceof GpuError ? error.message : `the GPU device was lost in ${stage}`;
+      if (++lost.times > mostLosses) {
+        throw new GpuError("lost", stage, `${lost.times} times in one run; the last time: ${what}`);
+      }
+      const old = run.gpu;
+      // Frees what is left of it before as much is allocated again.
+      old.destroy();
+      run.gpu = await run.reopenGpu();
+      if (run.gpu.facts.adapter !== old.facts.adapter) {
+        throw new GpuError(
+          "lost",
+          stage,
+          `${old.facts.adapter} did not come back, only ${run.gpu.facts.adapter}, on which the run would not be the same; ` +
+            `resume it when the device is there`,
+        );
+      }
+      for (const [shapes, variant] of old.choices) run.gpu.choices.set(shapes, variant);
+      await tellAlarm(run, {
+        stage,
+        step: 0,
+        figure: "device",
+        sentence: `${what}. It was opened again, and the stage goes on from its last checkpoint.`,
+        reaction: "reopen",
+        inputs,
+      });
+    }
+  }
+}
+
+/** Whether an error comes of the device's loss, which may be heard of a little after what it made fail. */
+async function wasLost(gpu: Gpu, error: unknown): Promise<boolean> {
+  if (error instanceof GpuError && error.kind === "lost") return true;
+  let lost = false;
+  gpu.device.lost.then(() => lost = true);
+  for (let tries = 0; tries < 10 && !lost; tries++) await new Promise((resume) => setTimeout(resume, 20));
+  return lost;
 }
 
 const needs: Record<StageName, StageName[]> = {
@@ -168,10 +229,17 @@ async function begin(run: Run, stage: StageName, digest: string): Promise<void> 
   const [, ...later] = stageNames.slice(stageNames.indexOf(stage));
   const { checkpoint } = await newestCheckpoint(files, path, stage, "sizes");
   const goesOn = checkpoint?.notes.inputs === digest;
+  const done = await files.exists(joinPath(path, "stages", `${stage}.json`));
   for (const name of [stage, ...later]) await files.remove(joinPath(path, "stages", `${name}.json`));
   for (const name of goesOn ? later : [stage, ...later]) {
     await files.remove(joinPath(path, "checkpoints", name));
   }
   // A checkpoint knows how long the files were when it was written, and its stage goes back to that.
   if (!goesOn) await forgetRecords(run, [stage, ...later]);
+  // What was rolled back counts until the attempt at the stage has ended, with or without a checkpoint.
+  await forgetAlarms(
+    run,
+    ({ stage: of, inputs }) =>
+      of === stage ? done || inputs !== digest : (later as readonly StageName[]).includes(of),
+  );
 }

@@ -1,5 +1,5 @@
 /** Qwen2's `config.json`, as Hugging Face writes it (transformers, `Qwen2Config`), and the tensors that it implies. */
-import { DamagedFileError, parseJson, shown } from "./bytes.ts";
+import { DamagedFileError, isObject, parseJson, shown } from "./bytes.ts";
 
 /** The shape of a Qwen2 model. Lengths are in elements, ids index the vocabulary. */
 export interface Qwen2Config {
@@ -257,8 +257,4 @@ export function expectedTensors(config: Qwen2Config): { name: string; shape: num
   if (config.head === "score") add("score.weight", 1, hiddenSize);
   else if (!config.tiedHead) add("lm_head.weight", vocabulary, hiddenSize);
   return tensors;
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

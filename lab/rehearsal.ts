@@ -51,9 +51,9 @@ export async function rehearse(
   return highest;
 }
 
-/** Nothing that a rehearsal finds is written down. */
+/** Nothing that a rehearsal finds is written down, and it is over too soon to be stopped halfway. */
 const nothing = () => Promise.resolve();
-const quiet: Pick<Run, "directory" | "progress" | "gold"> = {
+const quiet: Pick<Run, "directory" | "progress" | "gold" | "stopping"> = {
   directory: {
     path: "",
     healed: [],
@@ -64,6 +64,7 @@ const quiet: Pick<Run, "directory" | "progress" | "gold"> = {
   },
   progress: silent,
   gold: undefined,
+  stopping: () => false,
 };
 
 /** The same steps with fewer rows around them: as many as fill two micro-batches. @param length mean tokens of a row */

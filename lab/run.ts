@@ -7,7 +7,8 @@ import type { Dataset, SummarisedPost } from "./dataset.ts";
 import type { Progress } from "./progress.ts";
 import type { MetricRecord, StageName } from "./report/data.ts";
 import type { RunDirectory } from "./run_directory.ts";
-import { newestCheckpoint, rewindAppends, writeCheckpointFolder } from "./run_directory.ts";
+import { newestCheckpoint, requireRoom, writeCheckpointFolder } from "./checkpoints.ts";
+import { rewindAppends } from "./run_directory.ts";
 import { entryOf, fileOrder, readNumbers, readSafetensorsHeader, safetensorsBytes } from "./safetensors.ts";
 import { openCheckpoint } from "./checkpoint_files.ts";
 import { fillQwen2, type Qwen2, saveQwen2 } from "./qwen2.ts";
@@ -16,7 +17,10 @@ import { fillTensors, readPieces } from "./transfer.ts";
 
 /** Everything a stage works with. */
 export interface Run {
+  /** Another one after a loss. */
   gpu: Gpu;
+  /** Opens the device anew; without it a lost device ends the run. */
+  reopenGpu?: () => Promise<Gpu>;
   files: Files;
   /** The run directory's path. */
   path: string;
@@ -39,6 +43,23 @@ export class Stopped extends Error {
   constructor(run: Pick<Run, "path">, place: string) {
     const out = /^[\w./-]+$/.test(run.path) ? run.path : `'${run.path}'`;
     super(`Stopped after ${place}; to go on: deno task train --resume --out ${out}`);
+  }
+}
+
+/** What is called often in a long measurement, and gives it up once the run is asked to stop. @throws Stopped */
+export function heed(run: Pick<Run, "path" | "stopping">, place: string): () => void {
+  return () => {
+    if (run.stopping()) throw new Stopped(run, place);
+  };
+}
+
+/** What a measurement gave, or undefined where it was given up as the run is to stop. */
+export async function unlessStopped<T>(measure: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await measure();
+  } catch (error) {
+    if (error instanceof Stopped) return undefined;
+    throw error;
   }
 }
 
@@ -88,7 +109,56 @@ function momentArenas({ parameters }: Qwen2): Map<string, Tensor> {
   );
 }
 
-/** Writes models and their optimiser states; a kill at any instant leaves this checkpoint or the one before. */
+/** Headers, configuration, rounding to blocks, and what is appended to the records meanwhile. */
+const slackBytes = 64 * 1024;
+
+/** Bytes of a checkpoint: weights and both moments in f32. */
+function checkpointBytes(models: Record<string, Qwen2>): number {
+  return slackBytes + 12 * Object.values(models).reduce((sum, { parameters }) => sum + parameters.size, 0);
+}
+
+/** Bytes of the finished models, each with its tokenizer. */
+async function finishedBytes({ files, baseFolder }: Run, models: Record<string, Qwen2>): Promise<number> {
+  const tokenizer = await files.size(joinPath(baseFolder, "tokenizer.json"));
+  return Object.values(models).reduce(
+    (sum, { parameters }) => sum + 4 * parameters.size + tokenizer,
+    slackBytes,
+  );
+}
+
+/**
+ * Asks before a stage's first step for room for all that it keeps at once: a checkpoint while the next one is written, and what it leaves.
+ * @throws FileAccessError saying how much is needed and how much there is
+ */
+export async function requireStageRoom(
+  run: Run,
+  stage: StageName,
+  models: Record<string, Qwen2>,
+): Promise<void> {
+  const { files, path } = run;
+  const folder = joinPath(path, "checkpoints", stage);
+  const there = await files.exists(folder) ? (await files.list(folder)).length : 0;
+  const bytes = Math.max(0, 2 - there) * checkpointBytes(models) + await finishedBytes(run, models);
+  const made = await requireRoom(files, path, stage, bytes, `Stage ${stage}`);
+  if (made) run.progress.note(made);
+}
+
+/** The same before the stage's finished models are written. */
+export async function requireFinalRoom(
+  run: Run,
+  stage: StageName,
+  models: Record<string, Qwen2>,
+): Promise<void> {
+  const bytes = await finishedBytes(run, models);
+  const made = await requireRoom(run.files, run.path, stage, bytes, `The result of ${stage}`);
+  if (made) run.progress.note(made);
+}
+
+/**
+ * Writes models and their optimiser states, both in the pieces of transfer.ts; a kill at any instant leaves this checkpoint or the one
+ * before.
+ * @throws FileAccessError before anything is written where there is not enough room
+ */
 export async function saveProgress(
   run: Run,
   stage: StageName,
@@ -96,19 +166,22 @@ export async function saveProgress(
   models: Record<string, Qwen2>,
   notes: Record<string, unknown>,
 ): Promise<void> {
-  await writeCheckpointFolder(run.files, run.path, stage, step, async (folder) => {
+  const bytes = checkpointBytes(models);
+  const made = await requireRoom(run.files, run.path, stage, bytes, `A checkpoint of ${stage}`);
+  if (made) run.progress.note(made);
+  await writeCheckpointFolder(run.files, run.path, stage, step, async (folder, files) => {
     for (const [name, model] of Object.entries(models)) {
       const inside = joinPath(folder, name);
-      await run.files.makeDirectory(inside);
-      await saveQwen2(run.gpu, run.files, inside, model);
+      await files.makeDirectory(inside);
+      await saveQwen2(run.gpu, files, inside, model);
       const moments = momentArenas(model);
       const plans = fileOrder(
         [...moments].map(([key, { shape }]) => ({ name: key, dtype: "F32" as const, shape })),
       );
       const bytes = safetensorsBytes(plans, ({ name: key }) => readPieces(run.gpu, moments.get(key)!));
-      await run.files.writeAtomic(joinPath(inside, "optimizer.safetensors"), bytes);
+      await files.writeAtomic(joinPath(inside, "optimizer.safetensors"), bytes);
     }
-  }, { notes, keep: run.config.checkpoints.keep });
+  }, { notes, keep: run.config.checkpoints.keep, every: Math.max(1, run.config.checkpoints.every) });
 }
 
 /**

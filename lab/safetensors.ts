@@ -4,7 +4,7 @@
  * reference implementation (huggingface/safetensors, `serialize`) writes. Typed arrays are taken to be little-endian, as on every
  * machine that has WebGPU.
  */
-import { DamagedFileError, type Files, reason, shortened, shown } from "./bytes.ts";
+import { DamagedFileError, type Files, isObject, reason, shortened, shown } from "./bytes.ts";
 import type { StoredNumbers } from "../kernels/widen.ts";
 
 /**
@@ -567,10 +567,6 @@ function safetensorsHeaderBytes(
   new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
   bytes.set(json, 8);
   return bytes;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isCount(value: unknown): value is number {

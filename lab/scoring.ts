@@ -50,17 +50,18 @@ export interface TokenScores {
 
 /**
  * The logprob of the token after each probed position.
- * @param options τ; ids at or above `vocabulary` do not exist
+ * @param options τ; ids at or above `vocabulary` do not exist; `heed` is called after every micro-batch and may throw to give up
  * @returns for each probe as many numbers as it has positions
  */
 export async function tokenLogprobs(
   gpu: Gpu,
   model: Qwen2,
   probes: readonly Probe[],
-  options: { temperature: number; vocabulary?: number; microTokens: number },
+  options: { temperature: number; vocabulary?: number; microTokens: number; heed?: () => void },
 ): Promise<TokenScores[]> {
-  const rows = await overMicroBatches(gpu, model, probes, options.microTokens, (hidden, targets) => {
-    const { logprob, entropy } = logprobs(gpu, hidden, model.head, targets, options);
+  const { microTokens, heed, ...rule } = options;
+  const rows = await overMicroBatches(gpu, model, probes, { microTokens, heed }, (hidden, targets) => {
+    const { logprob, entropy } = logprobs(gpu, hidden, model.head, targets, rule);
     return [logprob, entropy];
   });
   return rows.map(([logprob, entropy]) => ({ logprob, entropy }));
@@ -72,13 +73,14 @@ export async function scores(
   model: Qwen2,
   probes: readonly Probe[],
   microTokens: number,
+  heed?: () => void,
 ): Promise<Float32Array[]> {
   const { weight, bias, offset } = model.score!;
   const rows = await overMicroBatches(
     gpu,
     model,
     probes,
-    microTokens,
+    { microTokens, heed },
     (hidden) => [scalarHead(gpu, hidden, weight, bias, offset)],
   );
   return rows.map(([score]) => score);
@@ -90,16 +92,17 @@ export async function sequenceScores(
   model: Qwen2,
   sequences: readonly ArrayLike<number>[],
   microTokens: number,
+  heed?: () => void,
 ): Promise<Float32Array> {
   const probes = sequences.map((tokens) => ({ tokens, positions: [tokens.length - 1] }));
-  return Float32Array.from((await scores(gpu, model, probes, microTokens)).map(([score]) => score));
+  return Float32Array.from((await scores(gpu, model, probes, microTokens, heed)).map(([score]) => score));
 }
 
 async function overMicroBatches(
   gpu: Gpu,
   model: Qwen2,
   probes: readonly Probe[],
-  microTokens: number,
+  { microTokens, heed }: { microTokens: number; heed?: () => void },
   measure: (hidden: Tensor, targets: Tensor) => Tensor[],
 ): Promise<Float32Array[][]> {
   const results: Float32Array[][] = [];
@@ -119,6 +122,7 @@ async function overMicroBatches(
       results.push(values.map((column) => column.subarray(at, end)));
       at = end;
     }
+    heed?.();
   }
   return results;
 }

@@ -126,15 +126,3 @@ export function optimiserStep(
     return norm;
   });
 }
-
-/** @throws naming stage, step and figure where one is not finite: what follows would be worthless */
-export function requireFinite(stage: string, step: number, figures: Record<string, number>): void {
-  for (const [name, value] of Object.entries(figures)) {
-    if (!Number.isFinite(value)) {
-      throw new Error(
-        `${stage}, step ${step}: ${name} is ${value}; the weights are as before this step. ` +
-          `Lower --${stage}.learningRate or set --${stage}.maxGradNorm, and resume from the last checkpoint.`,
-      );
-    }
-  }
-}

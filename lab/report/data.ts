@@ -51,6 +51,22 @@ export interface MetricRecord {
   [metric: string]: number | string | null | undefined;
 }
 
+/** An entry of `alarms.json`: something went wrong in a run, and what was done about it. */
+export interface Alarm {
+  stage: StageName;
+  /** Optimiser step (sft, reward) or update (ppo); for a lost device, 0. */
+  step: number;
+  /** The metric that was out of bounds, "non-finite", or "device". */
+  figure: string;
+  /** What happened and what was done, with a full stop. */
+  sentence: string;
+  reaction: "warn" | "stop" | "rollback" | "reopen";
+  /** Digest of the stage's inputs. */
+  inputs: string;
+  /** After a rollback: what the learning rate has been multiplied by since. */
+  learningRateFactor?: number;
+}
+
 /** Something that must hold by construction, as it was found in this run. */
 export interface Invariant {
   /** For instance "ratio is 1 in the first epoch of update 1". */
@@ -224,9 +240,15 @@ export interface ReportData {
   /** `plan.json`: what the last invocation foresaw of the stages that it ran. */
   plan?: StagePlan[];
   metrics: MetricRecord[];
+  alarms?: Alarm[];
   evaluation?: Evaluation;
   /** ISO 8601, UTC; when the report was made. */
   madeAt: string;
+}
+
+/** Where an alarm was raised: "ppo, update 12". */
+export function alarmPlace({ stage, step }: Pick<Alarm, "stage" | "step">): string {
+  return step > 0 ? `${stage}, ${stage === "ppo" ? "update" : "step"} ${step}` : stage;
 }
 
 /** An author as it is shown. */

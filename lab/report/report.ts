@@ -1,7 +1,7 @@
 /** `report.html`: what a run was, what came of it, and how, in one file that needs nothing else. */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { duration, fixed, groupThousands, percent } from "../format.ts";
-import type { Author, ReportData } from "./data.ts";
+import { alarmPlace, type Author, type ReportData } from "./data.ts";
 import { type Content, type Html, html, trusted } from "./html.ts";
 import { resultSection, samplesSection } from "./result_sections.ts";
 import { configurationSection, runSection } from "./run_sections.ts";
@@ -93,15 +93,23 @@ function lead({ run, stages, evaluation }: ReportData): string {
 }
 
 /** What must not be overlooked. */
-function alarm({ stages }: ReportData): Content {
+function alarm({ stages, alarms = [] }: ReportData): Content {
   const checks = stages.flatMap(({ invariants }) => invariants ?? []);
   const failed = checks.filter(({ passed }) => !passed).length;
-  return failed > 0 && html`
-    <p
-      class="alarm">${failed} of ${checks.length} first-update invariants ${failed === 1
-        ? "does"
-        : "do"} not hold: see <a href="#ppo">PPO</a>.</p>
-  `;
+  return html`${
+    failed > 0 && html`
+      <p
+        class="alarm">${failed} of ${checks.length} first-update invariants ${failed === 1
+          ? "does"
+          : "do"} not hold: see <a href="#ppo">PPO</a>.</p>
+    `
+  }${
+    alarms.map((alarm) =>
+      html`
+        <p class="alarm">${alarmPlace(alarm)}: ${alarm.sentence}</p>
+      `
+    )
+  }`;
 }
 
 function tiles({ evaluation }: ReportData): Content {

@@ -1,6 +1,13 @@
 /** The result in short, for the end of a run in the terminal. */
 import { columnsOf, fitColumns, fixed, percent } from "../format.ts";
-import { authorName, type Match, type Mean, type ReportData, type SampleSummary } from "./data.ts";
+import {
+  alarmPlace,
+  authorName,
+  type Match,
+  type Mean,
+  type ReportData,
+  type SampleSummary,
+} from "./data.ts";
 import { judgeName } from "./words.ts";
 
 /**
@@ -8,7 +15,11 @@ import { judgeName } from "./words.ts";
  * @param width columns; no line is wider. Below 40 it is taken as 40.
  * @param posts how many posts to show
  */
-export function terminalSummary({ evaluation, stages }: ReportData, width = 80, posts = 3): string {
+export function terminalSummary(
+  { evaluation, stages, alarms = [] }: ReportData,
+  width = 80,
+  posts = 3,
+): string {
   const columns = Math.max(40, width);
   const lines: string[] = [];
   const failed = stages.flatMap(({ invariants }) => invariants ?? []).filter(({ passed }) => !passed);
@@ -49,6 +60,9 @@ export function terminalSummary({ evaluation, stages }: ReportData, width = 80, 
   for (const { name, found } of failed) {
     lines.push("", `Does not hold in the first update: ${name} (found ${found ?? "no finite number"}).`);
   }
+  // Cut to the terminal's width here; they were shown in full when they were raised, and stand so in the report.
+  if (alarms.length > 0) lines.push("");
+  for (const alarm of alarms) lines.push(`Alarm in ${alarmPlace(alarm)}: ${alarm.sentence}`);
   return lines.map((line) => fitColumns(line, columns).trimEnd()).join("\n");
 }
 

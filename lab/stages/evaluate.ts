@@ -73,6 +73,8 @@ interface Work {
   bestOf: number;
   /** Counts sequences. @throws Stopped when the run is asked to stop */
   tick(sequences: number): void;
+  /** The same between two of them. */
+  heed(): void;
 }
 
 /** Where a run directory's evaluation is. */
@@ -107,6 +109,9 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
     ...sizes,
     tick(sequences) {
       progress.step(done += sequences, {});
+      work.heed();
+    },
+    heed() {
       if (run.stopping()) throw new Stopped(run, `${done} of ${steps} sequences of evaluate`);
     },
   };
@@ -310,7 +315,8 @@ function measureWithReward(
       const found: number[] = [];
       for (let i = 0; i < sequences.length; i += chunk) {
         const some = sequences.slice(i, i + chunk);
-        found.push(...await sequenceScores(run.gpu, model, some, run.config.reward.microTokens));
+        const { microTokens } = run.config.reward;
+        found.push(...await sequenceScores(run.gpu, model, some, microTokens, work.heed));
         work.tick(some.length);
       }
       const bad = found.find((value) => !Number.isFinite(value));
@@ -381,7 +387,7 @@ async function write(
 }
 
 async function losses(run: Run, work: Work, model: Qwen2): Promise<Losses> {
-  const found = await referenceLosses(run, model, work.table, work.posts.length);
+  const found = await referenceLosses(run, model, work.table, work.posts.length, work.heed);
   work.tick(work.posts.length);
   return found;
 }
@@ -401,7 +407,7 @@ async function responseLogprobs(
   const sums: number[] = [];
   for (let i = 0; i < probes.length; i += chunk) {
     const some = probes.slice(i, i + chunk);
-    const options = { temperature, vocabulary: run.tokenizer.padId, microTokens };
+    const options = { temperature, vocabulary: run.tokenizer.padId, microTokens, heed: work.heed };
     for (const { logprob } of await tokenLogprobs(run.gpu, model, some, options)) {
       sums.push(logprob.reduce((sum, value) => sum + value, 0));
     }

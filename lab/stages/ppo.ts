@@ -25,20 +25,31 @@ import { whiten } from "../../kernels/whiten.ts";
 import { derivedFields } from "../config.ts";
 import { queryAt, readTable, rowCount } from "../dataset.ts";
 import { drawnAt, generate, temperatureShift } from "../generate.ts";
+import {
+  type HealthState,
+  judgeHealth,
+  raise,
+  recallRollbacks,
+  requireFinite,
+  traceNonFinite,
+} from "../health.ts";
 import { hiddenStates, loadQwen2, type Qwen2, tokenBatch } from "../qwen2.ts";
 import type { Invariant } from "../report/data.ts";
-import { loadProgress, logMetrics, modelFolder, type Run, saveProgress, Stopped } from "../run.ts";
+import {
+  heed,
+  loadProgress,
+  logMetrics,
+  modelFolder,
+  requireFinalRoom,
+  requireStageRoom,
+  type Run,
+  saveProgress,
+  Stopped,
+  unlessStopped,
+} from "../run.ts";
 import { joined, probedRows, responseProbe, scores, sequenceScores, tokenLogprobs } from "../scoring.ts";
 import type { Tokenizer } from "../tokenizer.ts";
-import {
-  batchRows,
-  learningRate,
-  microBatches,
-  optimiserStep,
-  requireFinite,
-  shuffled,
-  stageKeys,
-} from "../training.ts";
+import { batchRows, learningRate, microBatches, optimiserStep, shuffled, stageKeys } from "../training.ts";
 import { firstUpdateInvariants, sampleTable, writeEpisodes } from "./ppo_records.ts";
 import { splitSizes, tablePath } from "./preprocess.ts";
 import { saveFinished } from "./sft.ts";
@@ -103,18 +114,41 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
     network.parameters.train();
     network.recompute = config.recompute === "layers";
   }
+  const free = () => {
+    for (const network of Object.values(networks)) network.parameters.drop();
+    gpu.trim();
+  };
+  await requireStageRoom(run, "ppo", trained);
   const restored = await loadProgress(run, "ppo", trained, inputs);
+  const rollbacks = await recallRollbacks(run, "ppo", inputs, restored);
   let beta = Number(restored?.notes.beta ?? fields.klCoef);
   let tokens = Number(restored?.notes.tokens ?? 0);
   let invariants = (restored?.notes.invariants ?? []) as Invariant[];
   const history: Record<string, number>[] = (restored?.notes.history ?? []) as Record<string, number>[];
+  const health = (restored?.notes.health ?? { recent: [], raised: [] }) as HealthState;
+  let saved = restored?.step ?? 0;
+  const save = async (update: number, unsampled: boolean) => {
+    const notes = { inputs, beta, tokens, invariants, history, health, unsampled };
+    await saveProgress(run, "ppo", update, trained, { ...notes, rollbacks: rollbacks.count });
+    saved = update;
+  };
   const progress = run.progress.stage("ppo", { steps: updates, unit: "updates" });
-  if (!restored) await sampleTable(run, networks.policy, networks.rewardModel, 0);
+  const sampled = async (update: number) => {
+    await sampleTable(run, networks.policy, networks.rewardModel, update);
+    return true;
+  };
+  if (!restored || restored.notes.unsampled) await sampled(saved);
 
   for (let update = (restored?.step ?? 0) + 1; update <= updates; update++) {
     const rows = batchRows(rowCount(table), fields.batch, update, config.seed, stageKeys.ppo);
-    const rollout = await rollOut(run, networks, Array.from(rows, (row) => queryAt(table, row)), update);
-    const rate = learningRate(fields, update, updates);
+    const queries = Array.from(rows, (row) => queryAt(table, row));
+    const rollout = await unlessStopped(() => rollOut(run, networks, queries, update));
+    if (!rollout) {
+      // Nothing of the update has been done but what can be drawn again.
+      if (saved < update - 1) await save(update - 1, false);
+      throw new Stopped(run, `ppo, update ${update - 1}`);
+    }
+    const rate = learningRate(fields, update, updates) * rollbacks.learningRateFactor;
     const trainedOn = await improve(run, networks, rollout, update, rate, beta);
     await writeEpisodes(run, rollout, update, trainedOn.perToken);
     const figures: Record<string, number> = {
@@ -130,11 +164,19 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
       );
       figures["precis/gold_score"] = goldScores.reduce((sum, score) => sum + score, 0) / goldScores.length;
     }
-    requireFinite("ppo", update, {
-      "policy loss": figures["loss/policy_avg"],
-      "value loss": figures["loss/value_avg"],
-      "gradient norm": figures["grad_norm"],
-    });
+    const at = { stage: "ppo", step: update, inputs } as const;
+    await requireFinite(
+      run,
+      at,
+      {
+        "policy loss": figures["loss/policy_avg"],
+        "value loss": figures["loss/value_avg"],
+        "gradient norm": figures["grad_norm"],
+      },
+      () => Promise.resolve(trainedOn.origin),
+      free,
+    );
+    if (rollbacks.count > 0) figures["precis/rollbacks"] = rollbacks.count;
     tokens += trainedOn.tokens;
     figures["precis/tokens"] = tokens;
     if (update === 1) {
@@ -161,21 +203,21 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
       tokens: trainedOn.tokens,
     });
     if (fields.klController === "adaptive") beta = steerKl(beta, figures["objective/kl"], fields);
+    for (const finding of judgeHealth(config, health, figures)) await raise(run, at, finding, free);
 
     const last = update === updates;
-    if (fields.sampleEvery > 0 && (update % fields.sampleEvery === 0 || last)) {
-      await sampleTable(run, networks.policy, networks.rewardModel, update);
-    }
-    const due = config.checkpoints.every > 0 && update % config.checkpoints.every === 0;
-    if (!last && (due || run.stopping())) {
-      await saveProgress(run, "ppo", update, trained, { inputs, beta, tokens, invariants, history });
+    const done = fields.sampleEvery === 0 || (update % fields.sampleEvery !== 0 && !last) ||
+      await unlessStopped(() => sampled(update)) === true;
+    const due = !last && config.checkpoints.every > 0 && update % config.checkpoints.every === 0;
+    if (due || run.stopping()) {
+      await save(update, !done);
       if (run.stopping()) throw new Stopped(run, `ppo, update ${update}`);
     }
   }
+  await requireFinalRoom(run, "ppo", trained);
   await saveFinished(run, "ppo", networks.policy);
   await saveFinished(run, "critic", networks.critic);
-  for (const network of Object.values(networks)) network.parameters.drop();
-  gpu.trim();
+  free();
   const tail = history.slice(-Math.max(1, Math.floor(updates / 10)));
   const last = Object.fromEntries(
     Object.keys(tail[0] ?? {}).map((
@@ -203,7 +245,7 @@ export function steerKl(
 
 // ---- rollout and score ----
 
-/** Samples responses and measures them. */
+/** Samples responses and measures them. @throws Stopped when the run is asked to stop */
 export async function rollOut(
   run: Run,
   networks: Networks,
@@ -212,6 +254,7 @@ export async function rollOut(
 ): Promise<Rollout> {
   const { gpu, config, tokenizer } = run;
   const { temperature, responseLength, topK, topP, decodeBatch } = config.ppo;
+  const stop = heed(run, `ppo, update ${update - 1}`);
   const responses = await generate(gpu, networks.policy, queries, {
     responseLength,
     ...drawnAt(temperature),
@@ -222,19 +265,22 @@ export async function rollOut(
     stage: stageKeys.ppo,
     step: update,
     batch: decodeBatch,
+    heed: stop,
   });
-  return await measure(run, networks, queries, responses);
+  return await measure(run, networks, queries, responses, stop);
 }
 
 /**
  * Everything that stays fixed while a batch is trained on.
  * @param responses T ids each
+ * @param heed called after every micro-batch; may throw to give up
  */
 export async function measure(
   run: Trainer,
   networks: Networks,
   queries: Uint32Array[],
   responses: Uint32Array[],
+  heed?: () => void,
 ): Promise<Rollout> {
   const { gpu, config, tokenizer } = run;
   const { responseLength: T, microTokens } = config.ppo;
@@ -253,19 +299,21 @@ export async function measure(
     temperature,
     vocabulary,
     microTokens,
+    heed,
   });
   const reference = await tokenLogprobs(gpu, networks.reference, policyProbes, {
     temperature,
     vocabulary,
     microTokens,
+    heed,
   });
-  const values = await scores(gpu, networks.critic, valueProbes, microTokens);
+  const values = await scores(gpu, networks.critic, valueProbes, microTokens, heed);
   return {
     queries,
     responses,
     last,
     hasEos,
-    scores: await sequenceScores(gpu, networks.rewardModel, sequences, microTokens),
+    scores: await sequenceScores(gpu, networks.rewardModel, sequences, microTokens, heed),
     logprob: rectangle(old.map(({ logprob }) => logprob), T),
     reference: rectangle(reference.map(({ logprob }) => logprob), T),
     entropy: rectangle(old.map(({ entropy }) => entropy), T),
@@ -303,6 +351,8 @@ export interface Improvement {
   perToken: PerToken;
   /** Tokens that went through forward and backward passes. */
   tokens: number;
+  /** What made a loss or a gradient norm not finite, where one is. */
+  origin: string;
 }
 
 /**
@@ -349,7 +399,7 @@ export async function improve(
     return { logprob, values, reward, advantages, whitened, returns, sums };
   });
 
-  const epochSums: Tensor[][] = [], norms: Tensor[] = [];
+  const epochSums: Tensor[][] = [], norms: Tensor[] = [], minibatches: number[][] = [];
   let tokens = 0;
   const size = B / fields.minibatches;
   for (let epoch = 0; epoch < fields.epochs; epoch++) {
@@ -361,6 +411,7 @@ export async function improve(
     });
     for (let first = 0; first < B; first += size) {
       const minibatch = Array.from(order.subarray(first, first + size));
+      minibatches.push(minibatch);
       policy.parameters.clearGradients();
       critic.parameters.clearGradients();
       tokens += trainOn(run, policy, critic, rollout, minibatch, fixed, sums);
@@ -375,6 +426,17 @@ export async function improve(
   const [rolloutValues, ...rest] = await gpu.read(...wanted);
   const perToken = { rewards: rest[0], advantages: rest[1], whitened: rest[2], returns: rest[3] };
   const measured = rest.slice(4);
+  const normValues = measured.slice(2 * fields.epochs).map(([norm]) => norm);
+  const spoilt = normValues.findIndex((norm) => !Number.isFinite(norm));
+  const origin = spoilt >= 0
+    ? await traceNonFinite(
+      gpu,
+      [policy, critic],
+      [fixed.logprob, fixed.values, reward, whitened, returns],
+      // AdamW skips such steps, so the weights are still those that this minibatch met.
+      () => void trainOn(run, policy, critic, rollout, minibatches[spoilt], fixed, epochSums[0]),
+    )
+    : "the gradients of every minibatch are finite, but not the mean of its losses";
   for (const tensor of [...Object.values(fixed), ...epochSums.flat(), ...norms]) gpu.release(tensor);
   const perEpoch = epochSums.map((_, epoch) => ({
     ...policyStatistics(measured[2 * epoch], B * T),
@@ -384,7 +446,7 @@ export async function improve(
     figures: {
       ...meanOf(perEpoch),
       ...rolloutStatistics(rolloutValues, T),
-      "grad_norm": measured.slice(2 * fields.epochs).reduce((sum, [norm]) => sum + norm, 0) / norms.length,
+      "grad_norm": normValues.reduce((sum, norm) => sum + norm, 0) / norms.length,
       "policy/entropy_avg": liveMean(rollout.entropy, rollout.last, T),
       "val/explained_variance": perEpoch[0]["val/explained_variance"],
       "precis/length": rollout.last.reduce((sum, L) => sum + L + 1, 0) / B,
@@ -393,6 +455,7 @@ export async function improve(
     firstEpoch: perEpoch[0],
     perToken,
     tokens,
+    origin,
   };
 }
 
@@ -451,6 +514,7 @@ function trainOn(
       gpu.differentiate(() => {
         const hidden = gatherRows(gpu, hiddenStates(gpu, policy, batch), policyRows.rows);
         const { logprob } = logprobs(gpu, hidden, policy.head, targets, { temperature, vocabulary });
+        gpu.named("logprob", logprob);
         return ppoPolicyLoss(gpu, {
           logprob,
           slots: policySlot,
@@ -466,7 +530,7 @@ function trainOn(
       gpu.differentiate(() => {
         const hidden = gatherRows(gpu, hiddenStates(gpu, critic, batch), valueRows.rows);
         const { weight, bias, offset } = critic.score!;
-        const value = scalarHead(gpu, hidden, weight, bias, offset);
+        const value = gpu.named("value", scalarHead(gpu, hidden, weight, bias, offset));
         const { loss } = ppoValueLoss(gpu, {
           value,
           slots: valueSlot,

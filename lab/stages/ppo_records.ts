@@ -2,7 +2,7 @@
 import { queryAt, readTable, rowCount } from "../dataset.ts";
 import type { Qwen2 } from "../qwen2.ts";
 import type { Invariant } from "../report/data.ts";
-import type { Run } from "../run.ts";
+import { heed, type Run } from "../run.ts";
 import { joined, sequenceScores } from "../scoring.ts";
 import { stageKeys } from "../training.ts";
 import type { PerToken, Rollout } from "./ppo.ts";
@@ -90,7 +90,7 @@ export async function writeEpisodes(
 /** Episodes of each update that are written down token by token. */
 const episodesKept = 4;
 
-/** The fixed posts' summaries at this point of training. */
+/** The fixed posts' summaries at this point of training. @throws Stopped when the run is asked to stop, nothing written */
 export async function sampleTable(
   run: Run,
   policy: Qwen2,
@@ -102,17 +102,20 @@ export async function sampleTable(
   const table = await readTable(run.files, tablePath(run, "posts", "validation"));
   const count = Math.min(config.ppo.sampleRows, rowCount(table));
   const queries = Array.from({ length: count }, (_, i) => queryAt(table, i));
+  const stop = heed(run, `ppo, update ${update}`);
   const summaries = await writeSummaries(run, policy, queries, {
     temperature: 0.01,
     stage: stageKeys.samples,
     step: update,
     responseLength: config.ppo.responseLength,
+    heed: stop,
   });
   const rewards = await sequenceScores(
     run.gpu,
     rewardModel,
     summaries.map(({ tokens }, i) => joined(queries[i], tokens)),
     config.ppo.microTokens,
+    stop,
   );
   await run.directory.appendSamples(...summaries.map(({ text, ended, tokens }, i) => {
     const post = dataset.posts.validation[i];

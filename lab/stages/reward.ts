@@ -9,15 +9,26 @@ import type { Tensor } from "../../kernels/tensor.ts";
 import { derivedFields } from "../config.ts";
 import { readTable, rowCount, sequenceAt, type TokenTable } from "../dataset.ts";
 import { random } from "../demo/random.ts";
+import { recallRollbacks, requireFinite, traceNonFinite } from "../health.ts";
 import { hiddenStates, loadQwen2, type Qwen2, tokenBatch } from "../qwen2.ts";
-import { loadProgress, logMetrics, modelFolder, type Run, saveProgress, Stopped } from "../run.ts";
+import {
+  heed,
+  loadProgress,
+  logMetrics,
+  modelFolder,
+  requireFinalRoom,
+  requireStageRoom,
+  type Run,
+  saveProgress,
+  Stopped,
+  unlessStopped,
+} from "../run.ts";
 import { sequenceScores } from "../scoring.ts";
 import {
   batchRows,
   learningRate,
   microBatches,
   optimiserStep,
-  requireFinite,
   shuffled,
   stageKeys,
   standardNormal,
@@ -49,16 +60,33 @@ export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
   initialiseHead(run, model);
   model.parameters.train();
   model.recompute = config.recompute === "layers";
+  const free = () => {
+    model.parameters.drop();
+    gpu.trim();
+  };
+  await requireStageRoom(run, "reward", { reward: model });
   const restored = await loadProgress(run, "reward", { reward: model }, inputs);
+  const rollbacks = await recallRollbacks(run, "reward", inputs, restored);
   let tokens = Number(restored?.notes.tokens ?? 0);
+  const save = (step: number, unmeasured: boolean) =>
+    saveProgress(run, "reward", step, { reward: model }, {
+      ...{ inputs, tokens, unmeasured },
+      rollbacks: rollbacks.count,
+    });
   const progress = run.progress.stage("reward", { steps, unit: "steps" });
-  if (!restored) await heldOutAccuracy(run, model, 0);
+  if (!restored || restored.notes.unmeasured) await heldOutAccuracy(run, model, restored?.step ?? 0);
 
   for (let step = (restored?.step ?? 0) + 1; step <= steps; step++) {
     const chosen = rewardBatch(run, table, pairs, step);
-    const rate = learningRate(fields, step, steps);
+    const rate = learningRate(fields, step, steps) * rollbacks.learningRateFactor;
     const figures = await rewardStep(run, model, table, chosen, step, rate);
-    requireFinite("reward", step, { loss: figures.loss, "gradient norm": figures.norm });
+    await requireFinite(
+      run,
+      { stage: "reward", step, inputs },
+      { loss: figures.loss, "gradient norm": figures.norm },
+      () => traceNonFinite(gpu, [model], [], figures.again),
+      free,
+    );
     tokens += figures.tokens;
     await logMetrics(run, "reward", step, {
       "loss": figures.loss,
@@ -71,21 +99,27 @@ export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
     });
     progress.step(step, { loss: figures.loss, accuracy: figures.accuracy, tokens: figures.tokens });
     const last = step === steps;
-    if (fields.evalEvery > 0 && step % fields.evalEvery === 0 && !last) {
-      await heldOutAccuracy(run, model, step);
-    }
-    const due = config.checkpoints.every > 0 && step % config.checkpoints.every === 0;
-    if (!last && (due || run.stopping())) {
-      await saveProgress(run, "reward", step, { reward: model }, { inputs, tokens });
+    const measured = fields.evalEvery === 0 || step % fields.evalEvery !== 0 || last ||
+      await unlessStopped(() => heldOutAccuracy(run, model, step)) !== undefined;
+    const due = !last && config.checkpoints.every > 0 && step % config.checkpoints.every === 0;
+    if (due || run.stopping()) {
+      await save(step, !measured);
       if (run.stopping()) throw new Stopped(run, `reward, step ${step}`);
     }
   }
-  model.score!.offset = fields.normalise ? await referenceMean(run, model) : 0;
-  const accuracy = await heldOutAccuracy(run, model, steps);
+  const accuracy = await unlessStopped(async () => {
+    model.score!.offset = fields.normalise ? await referenceMean(run, model) : 0;
+    return await heldOutAccuracy(run, model, steps);
+  });
+  if (accuracy === undefined) {
+    model.score!.offset = 0;
+    await save(steps, false);
+    throw new Stopped(run, `reward, step ${steps}`);
+  }
+  await requireFinalRoom(run, "reward", { reward: model });
   await saveFinished(run, "reward", model);
   const { offset } = model.score!;
-  model.parameters.drop();
-  gpu.trim();
+  free();
   progress.done(`held-out accuracy ${accuracy.toFixed(3)}, offset ${offset.toFixed(3)}`);
   return { steps, tokens, accuracy, offset };
 }
@@ -119,27 +153,27 @@ export async function rewardStep(
     chosen,
     (pair) => [sequenceAt(table, 2 * pair), sequenceAt(table, 2 * pair + 1)] as const,
   );
+  const runs = microBatches(items.map(([a, b]) => a.length + b.length), config.reward.microTokens);
+  const passes = () =>
+    runs.map(([from, to]) =>
+      gpu.scope(() => {
+        const some = items.slice(from, to);
+        const sequences = [...some.map(([a]) => a), ...some.map(([, b]) => b)];
+        const batch = tokenBatch(gpu, model, sequences, true);
+        const ends = batch.packing.host.starts.slice(1).map((start) => start - 1);
+        let kept: Tensor;
+        gpu.differentiate(() => {
+          const hidden = gatherRows(gpu, hiddenStates(gpu, model, batch), ends);
+          const scores = gpu.named("score", scalarHead(gpu, hidden, model.score!.weight, model.score!.bias));
+          const result = pairwiseLoss(gpu, scores, null, { denominator: items.length });
+          kept = gpu.keep(result.sums);
+          return gpu.named("loss", result.loss);
+        });
+        return kept!;
+      })
+    );
   model.parameters.clearGradients();
-  const sums: Tensor[] = [];
-  for (
-    const [from, to] of microBatches(items.map(([a, b]) => a.length + b.length), config.reward.microTokens)
-  ) {
-    const some = items.slice(from, to);
-    const sequences = [...some.map(([a]) => a), ...some.map(([, b]) => b)];
-    sums.push(gpu.scope(() => {
-      const batch = tokenBatch(gpu, model, sequences, true);
-      const ends = batch.packing.host.starts.slice(1).map((start) => start - 1);
-      let kept: Tensor;
-      gpu.differentiate(() => {
-        const hidden = gatherRows(gpu, hiddenStates(gpu, model, batch), ends);
-        const scores = scalarHead(gpu, hidden, model.score!.weight, model.score!.bias);
-        const result = pairwiseLoss(gpu, scores, null, { denominator: items.length });
-        kept = gpu.keep(result.sums);
-        return result.loss;
-      });
-      return kept!;
-    }));
-  }
+  const sums = passes();
   const norm = gpu.scope(() => optimiserStep(gpu, [model], config.reward, step, rate));
   const [[gradientNorm], ...values] = await gpu.read(norm, ...sums);
   for (const tensor of [norm, ...sums]) gpu.release(tensor);
@@ -150,6 +184,7 @@ export async function rewardStep(
     margin: mean(3),
     norm: gradientNorm,
     tokens: items.reduce((sum, [a, b]) => sum + a.length + b.length, 0),
+    again: () => passes().forEach((tensor) => gpu.release(tensor)),
   };
 }
 
@@ -160,7 +195,8 @@ export async function referenceMean(run: Run, model: Qwen2): Promise<number> {
   const count = normaliseRows === 0 ? rowCount(table) : Math.min(normaliseRows, rowCount(table));
   model.score!.offset = 0;
   const rows = Array.from({ length: count }, (_, i) => sequenceAt(table, i));
-  const scores = await sequenceScores(run.gpu, model, rows, microTokens);
+  const stop = heed(run, "the last step of reward");
+  const scores = await sequenceScores(run.gpu, model, rows, microTokens, stop);
   return scores.reduce((sum, score) => sum + score, 0) / count;
 }
 
@@ -170,13 +206,14 @@ export async function pairScores(
   model: Qwen2,
   table: TokenTable,
   count: number,
+  heed?: () => void,
 ): Promise<[number, number][]> {
   const rows = Array.from({ length: 2 * count }, (_, i) => sequenceAt(table, i));
-  const scores = await sequenceScores(run.gpu, model, rows, run.config.reward.microTokens);
+  const scores = await sequenceScores(run.gpu, model, rows, run.config.reward.microTokens, heed);
   return Array.from({ length: count }, (_, i) => [scores[2 * i], scores[2 * i + 1]]);
 }
 
-/** Accuracy on valid1 and valid2 together, logged at `step`. */
+/** Accuracy on valid1 and valid2 together, logged at `step`. @throws Stopped when the run is asked to stop, nothing logged */
 export async function heldOutAccuracy(run: Run, model: Qwen2, step: number): Promise<number> {
   const figures: Record<string, number> = {};
   let correct = 0, all = 0, loss = 0;
@@ -187,7 +224,7 @@ export async function heldOutAccuracy(run: Run, model: Qwen2, step: number): Pro
       ? rows
       : Math.min(rows, Math.ceil(run.config.reward.evalRows / 2));
     if (count === 0) continue;
-    const scored = await pairScores(run, model, table, count);
+    const scored = await pairScores(run, model, table, count, heed(run, `reward, step ${step}`));
     const right = scored.filter(([chosen, rejected]) => chosen > rejected).length;
     figures[`eval/accuracy_${split}`] = right / count;
     loss += scored.reduce((sum, [chosen, rejected]) => sum + Math.log1p(Math.exp(rejected - chosen)), 0);

@@ -8,18 +8,23 @@ import type { Tensor } from "../../kernels/tensor.ts";
 import { derivedFields } from "../config.ts";
 import { queryAt, readTable, sequenceAt, type TokenTable } from "../dataset.ts";
 import { drawnAt, generate } from "../generate.ts";
+import { recallRollbacks, requireFinite, traceNonFinite } from "../health.ts";
 import { hiddenStates, loadQwen2, type Qwen2, saveQwen2, tokenBatch } from "../qwen2.ts";
 import { meanRouge, rouge } from "../rouge.ts";
-import { loadProgress, logMetrics, modelFolder, type Run, saveProgress, Stopped } from "../run.ts";
-import { probedRows, tokenLogprobs } from "../scoring.ts";
 import {
-  batchRows,
-  learningRate,
-  microBatches,
-  optimiserStep,
-  requireFinite,
-  stageKeys,
-} from "../training.ts";
+  heed,
+  loadProgress,
+  logMetrics,
+  modelFolder,
+  requireFinalRoom,
+  requireStageRoom,
+  type Run,
+  saveProgress,
+  Stopped,
+  unlessStopped,
+} from "../run.ts";
+import { probedRows, tokenLogprobs } from "../scoring.ts";
+import { batchRows, learningRate, microBatches, optimiserStep, stageKeys } from "../training.ts";
 import { splitSizes, tablePath } from "./preprocess.ts";
 
 /** What the stage leaves for the report. */
@@ -52,16 +57,34 @@ export async function sft(run: Run, inputs: string): Promise<SftOutcome> {
   const model = await loadQwen2(gpu, files, run.baseFolder, "policy");
   model.parameters.train();
   model.recompute = config.recompute === "layers";
+  const free = () => {
+    model.parameters.drop();
+    gpu.trim();
+  };
+  await requireStageRoom(run, "sft", { policy: model });
   const restored = await loadProgress(run, "sft", { policy: model }, inputs);
+  const rollbacks = await recallRollbacks(run, "sft", inputs, restored);
   const before = restored ? restored.notes.before as LanguageFigures : await languageFigures(run, model, 0);
+  if (restored?.notes.unmeasured) await languageFigures(run, model, restored.step);
   let tokens = Number(restored?.notes.tokens ?? 0);
+  const save = (step: number, unmeasured: boolean) =>
+    saveProgress(run, "sft", step, { policy: model }, {
+      ...{ inputs, before, tokens, unmeasured },
+      rollbacks: rollbacks.count,
+    });
   const progress = run.progress.stage("sft", { steps, unit: "steps" });
 
   for (let step = (restored?.step ?? 0) + 1; step <= steps; step++) {
     const chosen = batchRows(rows, fields.batch, step, config.seed, stageKeys.sft);
-    const rate = learningRate(fields, step, steps);
+    const rate = learningRate(fields, step, steps) * rollbacks.learningRateFactor;
     const figures = await sftStep(run, model, table, chosen, step, rate);
-    requireFinite("sft", step, { loss: figures.loss, "gradient norm": figures.norm });
+    await requireFinite(
+      run,
+      { stage: "sft", step, inputs },
+      { loss: figures.loss, "gradient norm": figures.norm },
+      () => traceNonFinite(gpu, [model], [], figures.again),
+      free,
+    );
     tokens += figures.tokens;
     await logMetrics(run, "sft", step, {
       "loss": figures.loss,
@@ -73,20 +96,23 @@ export async function sft(run: Run, inputs: string): Promise<SftOutcome> {
       "precis/tokens": tokens,
     });
     progress.step(step, { loss: figures.loss, tokens: figures.tokens });
-    if (fields.evalEvery > 0 && step % fields.evalEvery === 0 && step < steps) {
-      await languageFigures(run, model, step);
-    }
     const last = step === steps;
-    const due = config.checkpoints.every > 0 && step % config.checkpoints.every === 0;
-    if (!last && (due || run.stopping())) {
-      await saveProgress(run, "sft", step, { policy: model }, { inputs, before, tokens });
+    const measured = fields.evalEvery === 0 || step % fields.evalEvery !== 0 || last ||
+      await unlessStopped(() => languageFigures(run, model, step)) !== undefined;
+    const due = !last && config.checkpoints.every > 0 && step % config.checkpoints.every === 0;
+    if (due || run.stopping()) {
+      await save(step, !measured);
       if (run.stopping()) throw new Stopped(run, `sft, step ${step}`);
     }
   }
-  const after = await languageFigures(run, model, steps);
+  const after = await unlessStopped(() => languageFigures(run, model, steps));
+  if (!after) {
+    await save(steps, false);
+    throw new Stopped(run, `sft, step ${steps}`);
+  }
+  await requireFinalRoom(run, "sft", { policy: model });
   await saveFinished(run, "sft", model);
-  model.parameters.drop();
-  gpu.trim();
+  free();
   progress.done(
     `validation loss of responses ${before.lossResponse.toFixed(3)} → ${after.lossResponse.toFixed(3)}, ` +
       `ROUGE-L ${before.rougeL.toFixed(3)} → ${after.rougeL.toFixed(3)}`,
@@ -111,6 +137,8 @@ interface StepFigures {
   lossResponse: number;
   norm: number;
   tokens: number;
+  /** Encodes the step's passes once more, to look for what is wrong with them. */
+  again: () => void;
 }
 
 /** One optimiser step on the rows of the table that were chosen; their gradients stay until the next. */
@@ -134,28 +162,29 @@ export async function sftStep(
   const weightOf = (item: typeof items[number]) =>
     lossAggregation === "token" ? 1 / counted : 1 / (items.length * item.positions.length);
 
+  const passes = () =>
+    microBatches(items.map(({ tokens }) => tokens.length), microTokens).map(([from, to]) =>
+      gpu.scope(() => {
+        const some = items.slice(from, to);
+        const batch = tokenBatch(gpu, model, some.map(({ tokens }) => tokens), true);
+        const { rows, targets } = probedRows(some, batch.packing.host.starts);
+        const following = gpu.from(targets, [targets.length], "targets");
+        const weights = Float32Array.from(
+          some.flatMap((item) => Array(item.positions.length).fill(weightOf(item))),
+        );
+        const weight = gpu.from(weights, [weights.length], "weights");
+        let kept: Tensor;
+        gpu.differentiate(() => {
+          const hidden = gatherRows(gpu, hiddenStates(gpu, model, batch), rows);
+          const { loss, logprob } = crossEntropy(gpu, hidden, model.head, following, { weights: weight });
+          kept = gpu.keep(gpu.named("logprob", logprob));
+          return gpu.named("loss", loss);
+        });
+        return kept!;
+      })
+    );
   model.parameters.clearGradients();
-  const logprobs: Tensor[] = [];
-  for (const [from, to] of microBatches(items.map(({ tokens }) => tokens.length), microTokens)) {
-    const some = items.slice(from, to);
-    logprobs.push(gpu.scope(() => {
-      const batch = tokenBatch(gpu, model, some.map(({ tokens }) => tokens), true);
-      const { rows, targets } = probedRows(some, batch.packing.host.starts);
-      const following = gpu.from(targets, [targets.length], "targets");
-      const weights = Float32Array.from(
-        some.flatMap((item) => Array(item.positions.length).fill(weightOf(item))),
-      );
-      const weight = gpu.from(weights, [weights.length], "weights");
-      let kept: Tensor;
-      gpu.differentiate(() => {
-        const hidden = gatherRows(gpu, hiddenStates(gpu, model, batch), rows);
-        const { loss, logprob } = crossEntropy(gpu, hidden, model.head, following, { weights: weight });
-        kept = gpu.keep(logprob);
-        return loss;
-      });
-      return kept!;
-    }));
-  }
+  const logprobs = passes();
   const norm = gpu.scope(() => optimiserStep(gpu, [model], config.sft, step, rate));
   const [[gradientNorm], ...values] = await gpu.read(norm, ...logprobs);
   for (const tensor of [norm, ...logprobs]) gpu.release(tensor);
@@ -182,16 +211,18 @@ export async function sftStep(
     lossResponse: response / responses,
     norm: gradientNorm,
     tokens,
+    again: () => passes().forEach((tensor) => gpu.release(tensor)),
   };
 }
 
-/** Validation loss and ROUGE, logged at `step`. */
+/** Validation loss and ROUGE, logged at `step`. @throws Stopped when the run is asked to stop, nothing logged */
 export async function languageFigures(run: Run, model: Qwen2, step: number): Promise<LanguageFigures> {
+  const stop = heed(run, `sft, step ${step}`);
   const { config } = run;
   const table = await readTable(run.files, tablePath(run, "posts", "validation"));
   const posts = run.dataset.posts.validation;
   const count = config.sft.evalRows === 0 ? posts.length : Math.min(posts.length, config.sft.evalRows);
-  const losses = await referenceLosses(run, model, table, count);
+  const losses = await referenceLosses(run, model, table, count, stop);
   const summaries = await writeSummaries(
     run,
     model,
@@ -201,6 +232,7 @@ export async function languageFigures(run: Run, model: Qwen2, step: number): Pro
       stage: stageKeys.sft,
       step,
       responseLength: config.preprocess.responseTokens,
+      heed: stop,
     },
   );
   const mean = meanRouge(summaries.map(({ text }, i) => rouge(text, posts[i].summary)));
@@ -226,6 +258,7 @@ export async function referenceLosses(
   model: Qwen2,
   table: TokenTable,
   count: number,
+  heed?: () => void,
 ): Promise<{ lossWithQuery: number; lossResponse: number }> {
   const probes = Array.from({ length: count }, (_, i) => {
     const tokens = sequenceAt(table, i);
@@ -234,6 +267,7 @@ export async function referenceLosses(
   const scored = await tokenLogprobs(run.gpu, model, probes, {
     temperature: 1,
     microTokens: run.config.sft.microTokens,
+    heed,
   });
   let all = 0, tokens = 0, response = 0, responses = 0;
   scored.forEach(({ logprob }, i) =>
@@ -268,6 +302,7 @@ export async function writeSummaries(
     responseLength: number;
     batch?: number;
     samples?: readonly number[];
+    heed?: () => void;
   },
 ): Promise<WrittenSummary[]> {
   const { temperature, ...rest } = options;

@@ -1,12 +1,8 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "deno-std/assert/mod.js";
 import { diskFiles, explainFileError, hasEnded, thisProcess } from "../../headless/files.ts";
 import { FileAccessError, sha256OfFile, startSha256 } from "../../lab/bytes.ts";
-import {
-  newestCheckpoint,
-  openRunDirectory,
-  RunLockedError,
-  writeCheckpointFolder,
-} from "../../lab/run_directory.ts";
+import { newestCheckpoint, writeCheckpointFolder } from "../../lab/checkpoints.ts";
+import { openRunDirectory, RunLockedError } from "../../lab/run_directory.ts";
 
 const files = diskFiles();
 const utf8 = (text: string) => new TextEncoder().encode(text);

@@ -143,7 +143,14 @@ Deno.test("runs from the command line", async (t) => {
     assertExplained(
       await train([...run, "--checkpoints.every", "1"]),
       "sft, step",
-      "Lower --sft.learningRate",
+      "the first values that are not finite are",
+      "made by kernel",
+      "lower --sft.learningRate",
+    );
+    const report = await Deno.readTextFile(joinPath(out, "report.html"));
+    assert(
+      report.includes("the first values that are not finite are"),
+      "the report of half a run tells it too",
     );
     const kept = Array.from(Deno.readDirSync(joinPath(out, "checkpoints/sft")), ({ name }) => name);
     assert(kept.length > 0 && kept.every((name) => /^step-\d{6}$/.test(name)), kept.join());
@@ -151,17 +158,50 @@ Deno.test("runs from the command line", async (t) => {
   });
 
   const disk = joinPath(place.folder, "disk");
+  const mounted = await mount(disk, "450k");
+  const needed = "(needs leave to mount a small disk)";
+  const out = joinPath(disk, "run");
+  const stages = ["--stages", "preprocess,sft,reward,ppo"];
+  await t.step({
+    name: `without room for a stage nothing of it is begun, and both figures are told ${needed}`,
+    ignore: !mounted,
+    fn: async () => {
+      const small = await train(tiny(place, out, ...stages));
+      assertExplained(
+        small,
+        "Stage sft needs",
+        "KiB are free",
+        "free some, or choose another place with --out",
+      );
+      assert(small.out.includes("✓ preprocess"), small.out);
+    },
+  });
+
   await t.step({
     name:
-      "a full disk is named, and once there is room the same command goes on (needs leave to mount a small disk)",
-    ignore: !await mount(disk, "450k"),
+      `a disk that fills up or turns read-only under the run stops it; the same command goes on ${needed}`,
+    ignore: !mounted,
     fn: async () => {
       try {
-        const out = joinPath(disk, "run");
-        const full = await train(tiny(place, out, "--stages", "preprocess,sft,reward"));
-        assertExplained(full, "Could not write", "no space is left on the disk");
-        assert(full.out.includes("✓ sft"), "the disk was to be full later");
-        await command("mount", "-o", "remount,size=8m", disk);
+        assert(await command("mount", "-o", "remount,size=3m", disk));
+        const ballast = joinPath(disk, "ballast");
+        const full = await train(tiny(place, out, ...stages, "--checkpoints.every", "1"), {
+          watch: async (text) => text.includes("reward  1/") && await fill(ballast),
+        });
+        assertEquals(full.code, 1, full.err);
+        assert(/no space is left on the disk|needs .* are free on its disk/.test(full.err), full.err);
+        assert(full.out.includes("✓ sft"), full.out);
+        await Deno.remove(ballast);
+        const frozen = await train(tiny(place, out, ...stages, "--checkpoints.every", "1"), {
+          watch: async (text) => {
+            // A file that is open for writing right now stands in the way.
+            for (let tries = 0; text.includes("ppo  1/") && tries < 200; tries++) {
+              if (await command("mount", "-o", "remount,ro", disk)) break;
+            }
+          },
+        });
+        assertExplained(frozen, "the disk is mounted read-only");
+        assert(await command("mount", "-o", "remount,rw", disk));
         const { code, err } = await train(tiny(place, out));
         assertEquals(code, 0, err);
         assertEquals(await fingerprint(out), await fingerprint(whole));
@@ -195,5 +235,15 @@ async function command(name: string, ...args: string[]): Promise<boolean> {
     return (await new Deno.Command(name, { args, stdout: "null", stderr: "null" }).output()).success;
   } catch {
     return false;
+  }
+}
+
+/** Writes to a file until nothing more goes in. */
+async function fill(path: string): Promise<void> {
+  try {
+    using file = await Deno.open(path, { write: true, create: true });
+    for (;;) await file.write(new Uint8Array(16 * 1024));
+  } catch {
+    // The disk is full, as was wanted.
   }
 }

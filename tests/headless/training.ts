@@ -90,12 +90,14 @@ export interface Outcome {
 
 /**
  * Runs `deno task train`.
+ * @param born is given the process at its start
  * @param watch is shown all of the standard output so far whenever there is more
  */
 export async function train(
   args: readonly string[],
-  { env = {}, watch }: {
+  { env = {}, born, watch }: {
     env?: Record<string, string>;
+    born?: (child: Deno.ChildProcess) => unknown;
     watch?: (out: string, child: Deno.ChildProcess) => unknown;
   } = {},
 ): Promise<Outcome> {
@@ -106,6 +108,7 @@ export async function train(
     stdout: "piped",
     stderr: "piped",
   }).spawn();
+  born?.(child);
   let out = "";
   const reading = (async () => {
     for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {

@@ -289,14 +289,14 @@ gpuTest("captures show a net's activations and gradients by pattern, as f64 comp
   const [xs, ws, vs] = [normals(M * K, 1), normals(N * K, 2), normals(K * N, 3)];
   const x = gpu.from(xs, [M, K], "x");
   const w = parameter(gpu, ws, [N, K], "w"), v = parameter(gpu, vs, [K, N], "v");
-  gpu.captures = new Captures(["layers.*.out", "layers.1.*.grad"]);
+  const captures = gpu.captures = new Captures(["layers.*.out", "layers.1.*.grad"]);
   gpu.scope(() =>
     gpu.differentiate(() => {
       const h = gpu.inside("layers.0", () => gpu.named("out", matmul(gpu, x, w)));
       return sum(gpu, gpu.inside("layers.1", () => gpu.named("out", matmul(gpu, h, v))), 0.5);
     })
   );
-  const captured = await gpu.captures.take(gpu);
+  const captured = await captures.take(gpu);
   gpu.captures = null;
   gpu.release(x);
   assertEquals(captured.map(({ name }) => name), ["layers.0.out", "layers.1.out", "layers.1.out.grad"]);

@@ -1,29 +1,11 @@
 /** The whole pipeline at toy size: it runs, it repeats itself to the bit, and it goes on from any step as if it had never stopped. */
 import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
-import { type Files, readJson, sha256OfFile } from "../../lab/bytes.ts";
+import { readJson } from "../../lab/bytes.ts";
 import { configure, type Overrides } from "../../lab/config.ts";
 import type { StageName } from "../../lab/report/data.ts";
 import { Stopped } from "../../lab/run.ts";
 import { gpuTest, withGpu } from "../kernels/testing.ts";
-import { runToy, toy, toyDataset, toyDisk } from "./toy.ts";
-
-/** Digests of everything that a run must reproduce. */
-async function fingerprint(files: Files): Promise<Record<string, string>> {
-  const paths = ["sft", "reward", "ppo", "critic"].map((name) => `run/models/${name}/model.safetensors`);
-  const found: Record<string, string> = {};
-  for (
-    const path of [
-      ...paths,
-      "run/metrics.jsonl",
-      "run/samples.jsonl",
-      "run/episodes/ppo.jsonl",
-      "run/evaluation.json",
-    ]
-  ) {
-    found[path] = (await sha256OfFile(files, path)).sha256;
-  }
-  return found;
-}
+import { fingerprint, runToy, toy, toyDataset, toyDisk } from "./toy.ts";
 
 gpuTest("two runs with one seed are bit-equal, and a third with another seed is not", async (gpu) => {
   const dataset = await toyDataset();
@@ -38,27 +20,31 @@ gpuTest("two runs with one seed are bit-equal, and a third with another seed is 
 });
 
 gpuTest(
-  "a run that is stopped after every single step and resumed is bit-equal to one that was not",
+  "a run that is stopped again and again, at steps, in rollouts and in evaluations, is bit-equal to one that was not",
   async (gpu) => {
     const dataset = await toyDataset();
     const config = configure("demo", { ...toy, seed: 3 });
     const whole = await toyDisk(gpu);
     await runToy({ gpu, files: whole, dataset, config });
     const pieces = await toyDisk(gpu);
-    const insideStages = (5 - 1) + (4 - 1) + (3 - 1), betweenStages = 4;
-    const mostStops = insideStages + betweenStages;
-    let stops = 0;
-    for (;;) {
+    const questions = [5, 4, 3, 9, 14, 25, 40];
+    const places = new Set<string>();
+    for (let attempt = 0;; attempt++) {
+      assert(attempt < 60, [...places].join("; "));
+      // It is asked all the time whether it is to stop: between steps, micro-batches, batches of responses.
+      let left = questions[attempt % questions.length];
       try {
-        // Evaluation has no steps to go on from: it is let through.
-        await runToy({ gpu, files: pieces, dataset, config, stopping: () => stops < mostStops });
+        await runToy({ gpu, files: pieces, dataset, config, stopping: () => --left <= 0 });
         break;
       } catch (error) {
         if (!(error instanceof Stopped)) throw error;
-        stops++;
+        places.add(/after (.*);/.exec(error.message)![1]);
       }
     }
-    assertEquals(stops, mostStops);
+    for (const stage of ["sft, step", "reward, step", "ppo, update", "sequences of evaluate"]) {
+      assert([...places].some((place) => place.includes(stage)), `${[...places]} without ${stage}`);
+    }
+    assert(places.size >= 8, [...places].join("; "));
     assertEquals(await fingerprint(pieces), await fingerprint(whole));
   },
 );

@@ -43,9 +43,9 @@ gpuTest("recomputed layers give the same bits in loss, gradients and captures", 
     const seen: { loss: number; values: [string, Float32Array][] }[] = [];
     for (const recompute of [false, true, true]) {
       model.recompute = recompute;
-      gpu.captures = new Captures(["layers.*", "hidden*"]);
+      const captures = gpu.captures = new Captures(["layers.*", "hidden*"]);
       const { loss } = await pass(gpu, model, sequences);
-      const captured = await gpu.captures.take(gpu);
+      const captured = await captures.take(gpu);
       gpu.captures = null;
       const values: [string, Float32Array][] = captured.map((each) => [each.name, each.values]);
       for (const { name } of expectedTensors(model.config)) {

@@ -1,14 +1,14 @@
-/** A run at toy size for the tests of the pipeline: few rows of the demo's data, and a random model of two layers. */
+/** A run at toy size for the tests of the pipeline: few rows of the demo's data, a random model of two layers, a disk in memory. */
 import { diskFiles } from "../../headless/files.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
-import { type Files, joinPath, memoryFiles } from "../../lab/bytes.ts";
+import { type Files, joinPath, memoryFiles, sha256OfFile } from "../../lab/bytes.ts";
 import type { Config, Overrides } from "../../lab/config.ts";
 import { type Dataset, loadDemoData } from "../../lab/dataset.ts";
 import { demoBaseConfig } from "../../lab/demo/pretrain.ts";
 import { goldScore } from "../../lab/demo/gold.ts";
 import { random } from "../../lab/demo/random.ts";
 import { runStages } from "../../lab/pipeline.ts";
-import { silent } from "../../lab/progress.ts";
+import { type Progress, silent } from "../../lab/progress.ts";
 import { allocateQwen2, initialiseQwen2, saveQwen2 } from "../../lab/qwen2.ts";
 import { type StageFacts, type StageName, stageNames } from "../../lab/report/data.ts";
 import { openRunDirectory } from "../../lab/run_directory.ts";
@@ -81,10 +81,14 @@ export interface Toy {
   config: Config;
   stages?: readonly StageName[];
   stopping?: () => boolean;
+  reopenGpu?: () => Promise<Gpu>;
+  progress?: Progress;
 }
 
 /** The run itself, its directory held; whoever asks for it must release that. */
-export async function openToy({ gpu, files, dataset, config, stopping = () => false }: Toy): Promise<Run> {
+export async function openToy(
+  { gpu, files, dataset, config, stopping = () => false, reopenGpu, progress = silent }: Toy,
+): Promise<Run> {
   const directory = await openRunDirectory(
     files,
     "run",
@@ -93,6 +97,7 @@ export async function openToy({ gpu, files, dataset, config, stopping = () => fa
   );
   return {
     gpu,
+    reopenGpu,
     files,
     path: "run",
     directory,
@@ -101,7 +106,7 @@ export async function openToy({ gpu, files, dataset, config, stopping = () => fa
     dataset,
     tokenizer: await loadTokenizer((path) => files.read(path), "base", 768),
     gold: (post, summary) => goldScore({ ...post, facts: post.facts! }, summary),
-    progress: silent,
+    progress,
     stopping,
   };
 }
@@ -113,4 +118,25 @@ export async function runToy({ stages = stageNames, ...toy }: Toy): Promise<Stag
   } finally {
     await run.directory.release();
   }
+}
+
+/** Digests of everything that a run must reproduce. */
+export async function fingerprint(
+  files: Files,
+  { evaluated = true } = {},
+): Promise<Record<string, string>> {
+  const paths = ["sft", "reward", "ppo", "critic"].map((name) => `run/models/${name}/model.safetensors`);
+  const found: Record<string, string> = {};
+  for (
+    const path of [
+      ...paths,
+      "run/metrics.jsonl",
+      "run/samples.jsonl",
+      "run/episodes/ppo.jsonl",
+      ...(evaluated ? ["run/evaluation.json"] : []),
+    ]
+  ) {
+    found[path] = (await sha256OfFile(files, path)).sha256;
+  }
+  return found;
 }
