@@ -82,12 +82,15 @@ export async function buildTokenizer(
     );
   }
 
-  const library = await import("@huggingface/tokenizers");
-  const encoder = (() => {
+  const [library, { encoderOf }] = await Promise.all([
+    import("@huggingface/tokenizers"),
+    import("./encoder.ts"),
+  ]);
+  const encode = (() => {
     try {
       const built = new library.Tokenizer(json as Record<string, unknown>, config);
       built.encode(" a\n1");
-      return built;
+      return encoderOf(built, json, config);
     } catch (error) {
       const why = error instanceof Error ? error.message.replace(/\.$/, "") : String(error);
       throw new DamagedFileError(`${path} cannot be used as a tokenizer (${why}); download it again.`);
@@ -122,7 +125,7 @@ export async function buildTokenizer(
             `replace or remove that character.`,
         );
       }
-      return text === "" ? [] : encoder.encode(text, { add_special_tokens: false }).ids;
+      return encode(text);
     },
     decode(ids, options = {}) {
       const pieces: Uint8Array[] = [];
