@@ -14,7 +14,7 @@ import {
   readConfig,
 } from "../lab/config.ts";
 import { boolean, words } from "../lab/config_fields.ts";
-import { type Dataset, loadDemoData, loadTldrFolder } from "../lab/dataset.ts";
+import { type Dataset, loadDemoData } from "../lab/dataset.ts";
 import { goldScore } from "../lab/demo/gold.ts";
 import { readJsonl } from "../lab/jsonl.ts";
 import { runStages } from "../lab/pipeline.ts";
@@ -33,6 +33,7 @@ import {
 import type { Run } from "../lab/run.ts";
 import { openRunDirectory } from "../lab/run_directory.ts";
 import { splitSizes } from "../lab/stages/preprocess.ts";
+import { dataFiles, loadTldrFolder } from "../lab/tldr_folder.ts";
 import { loadTokenizer } from "../lab/tokenizer.ts";
 import { openGpu } from "./devices.ts";
 import { failWith } from "./exit.ts";
@@ -40,6 +41,7 @@ import { settleKernels } from "./kernel_choices.ts";
 import { diskFiles, hasEnded, thisProcess } from "./files.ts";
 import { type Flags, helpText, parseFlags } from "./flags.ts";
 import { standardOutput, terminalProgress } from "./progress.ts";
+import { tokenWorkers } from "./token_workers.ts";
 import { versions } from "./versions.ts";
 
 const usage = {
@@ -75,6 +77,7 @@ async function main(): Promise<void> {
   progress.note(why);
   const baseFolder = config.model === "demo" ? joinPath(demoFolder, "base") : config.model;
   const dataset = await loadDataset(files, config);
+  for (const sentence of dataset.notes ?? []) progress.note(sentence);
   // What needs no device and little time is looked at first: bad input must not cost an hour of preprocessing.
   if (flags.own.stages.some((stage) => stage !== "preprocess")) derivedFields(config, splitSizes(dataset));
   const shape = await readQwen2Config(files, baseFolder);
@@ -113,6 +116,7 @@ async function main(): Promise<void> {
       baseFolder,
       dataset,
       tokenizer,
+      tokenisers: (limits) => tokenWorkers(files, baseFolder, limits),
       gold: config.data === "demo"
         ? (post, summary) => goldScore({ ...post, facts: post.facts! }, summary)
         : undefined,
@@ -232,14 +236,16 @@ async function loadDataset(files: Files, config: Config): Promise<Dataset> {
 /** SHA-256 of the base model's and the data's files: inputs of every stage. */
 async function digests(files: Files, config: Config, baseFolder: string): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
-  const add = async (label: string, folder: string, pattern: RegExp) => {
-    for (const name of (await files.list(folder)).filter((file) => pattern.test(file))) {
+  const add = async (label: string, folder: string, names: readonly string[]) => {
+    for (const name of names) {
       found[`${label}/${name}`] = (await sha256OfFile(files, joinPath(folder, name))).sha256;
     }
   };
-  await add("model", baseFolder, /\.(json|safetensors)$/);
-  const data = config.data === "demo" ? demoFolder : config.data;
-  await add("data", data, /\.jsonl(\.gz)?$/);
+  const named = async (folder: string, pattern: RegExp) =>
+    (await files.list(folder)).filter((name) => pattern.test(name));
+  await add("model", baseFolder, await named(baseFolder, /\.(json|safetensors)$/));
+  if (config.data === "demo") await add("data", demoFolder, await named(demoFolder, /\.jsonl\.gz$/));
+  else await add("data", config.data, await dataFiles(files, config.data));
   return found;
 }
 

@@ -3,7 +3,7 @@
  * follows vwxyzjn/summarize_from_feedback_details, tldr_dataset.py.
  */
 import { DamagedFileError } from "./bytes.ts";
-import { fieldAt, optionalString, readJsonLines, stringField } from "./tldr.ts";
+import { fieldAt, type JsonLine, optionalString, readJsonLines, stringField } from "./tldr.ts";
 
 /** One of the two texts compared, with its leading space where the source has one. */
 export interface ComparedSummary {
@@ -41,6 +41,8 @@ export interface Comparison {
   split: "train" | "valid1" | "valid2" | null;
   /** 1 (sure of the first) to 9 (sure of the second). */
   confidence: number | null;
+  /** Where it was read, for messages: "batch3.json:12". */
+  place?: string;
 }
 
 /** Rows of the published files together: train, valid1 and valid2 without CNN/DM, and CNN/DM. */
@@ -55,8 +57,13 @@ const cnndmBatches: ReadonlySet<string | null> = new Set(["batch0_cnndm", "cnndm
  * @throws DamagedFileError naming file and line where a row lacks its source, its two texts or its choice, or where a field that
  * it has is of the wrong type
  */
-export function* readComparisons(path: string, bytes: Uint8Array): Generator<Comparison> {
-  for (const { place, fields } of readJsonLines(path, bytes)) {
+export function readComparisons(path: string, bytes: Uint8Array): Generator<Comparison> {
+  return comparisonsIn(readJsonLines(path, bytes));
+}
+
+/** The comparisons that lines, or rows of a Parquet file, hold. Throws as `readComparisons` does. */
+export function* comparisonsIn(lines: Iterable<JsonLine>): Generator<Comparison> {
+  for (const { place, fields } of lines) {
     const optional = (name: string) => optionalString(place, fields, name);
     const source: ComparisonSource = {
       id: stringField(place, fields, "info.id"),
@@ -113,6 +120,7 @@ export function* readComparisons(path: string, bytes: Uint8Array): Generator<Com
       batch: optional("batch"),
       split,
       confidence,
+      place,
     };
   }
 }

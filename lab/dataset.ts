@@ -1,10 +1,8 @@
 /** The data of a run: posts and comparisons as they were read, and the same as token ids. */
-import type { Files } from "./bytes.ts";
-import { joinPath } from "./bytes.ts";
-import { type Comparison, readComparisons, splitComparisons } from "./comparisons.ts";
+import { DamagedFileError, digestOfJson, type Files, joinPath, sha256Of } from "./bytes.ts";
+import type { Comparison } from "./comparisons.ts";
 import { type DemoPost, loadComparisons, loadPosts } from "./demo/load.ts";
 import { fileOrder, readSafetensorsHeader, readTensorValues, safetensorsBytes } from "./safetensors.ts";
-import { readTldr } from "./tldr.ts";
 
 /** A post with its human summary; demo posts also carry the facts that the gold rule looks for. */
 export interface SummarisedPost {
@@ -14,18 +12,37 @@ export interface SummarisedPost {
   post: string;
   summary: string;
   facts?: DemoPost["facts"];
+  /** Where it was read, for messages: "train.jsonl:12". */
+  place?: string;
 }
 
 export type PostSplit = "train" | "validation" | "test";
 export type PairSplit = "train" | "valid1" | "valid2" | "cnndm";
 
+/** Rows in order. Those of a large file are not held in memory: they are read from it each time they are gone through. */
+export type Rows<T> = { readonly length: number } & (Iterable<T> | AsyncIterable<T>);
+
+/** What is held out is in memory; of the training splits later stages need the token ids alone. */
 export interface Dataset {
+  posts: { train: Rows<SummarisedPost>; validation: SummarisedPost[]; test: SummarisedPost[] };
+  pairs: { train: Rows<Comparison>; valid1: Comparison[]; valid2: Comparison[]; cnndm: Comparison[] };
+  /** Sentences on what was found, to be shown. */
+  notes?: string[];
+}
+
+/** All rows at once: for a gold rule, whose data are small. */
+export async function inMemory<T>(rows: Rows<T>): Promise<T[]> {
+  return Array.isArray(rows) ? rows : await Array.fromAsync(rows);
+}
+
+/** A data set with all of its rows in memory. */
+export interface DemoDataset extends Dataset {
   posts: Record<PostSplit, SummarisedPost[]>;
   pairs: Record<PairSplit, Comparison[]>;
 }
 
 /** The embedded data. @param folder where `public/demo` is */
-export async function loadDemoData(files: Files, folder: string): Promise<Dataset> {
+export async function loadDemoData(files: Files, folder: string): Promise<DemoDataset> {
   const read = (path: string) => files.read(joinPath(folder, path));
   const validation = await loadComparisons(read, "validation");
   return {
@@ -40,33 +57,6 @@ export async function loadDemoData(files: Files, folder: string): Promise<Datase
       valid2: validation.filter(({ split }) => split === "valid2"),
       cnndm: [],
     },
-  };
-}
-
-/**
- * The published files in a folder: `train.jsonl`, `valid.jsonl`, `test.jsonl` of tldr_3_filtered, and OpenAI's comparison batches
- * (`*.json`, one object a line) in `comparisons/`.
- * @throws naming file and line where a row cannot be understood
- */
-export async function loadTldrFolder(files: Files, folder: string): Promise<Dataset> {
-  const posts = async (name: string) => {
-    const path = joinPath(folder, name);
-    return Array.from(readTldr(path, await files.read(path)));
-  };
-  const names = (await files.list(joinPath(folder, "comparisons"))).filter((name) => /\.jsonl?$/.test(name));
-  const rows: Comparison[] = [];
-  for (const name of names) {
-    const path = joinPath(folder, "comparisons", name);
-    for (const row of readComparisons(path, await files.read(path))) rows.push(row);
-  }
-  const { train, valid1, valid2, cnndm } = splitComparisons(rows);
-  return {
-    posts: {
-      train: await posts("train.jsonl"),
-      validation: await posts("valid.jsonl"),
-      test: await posts("test.jsonl"),
-    },
-    pairs: { train, valid1, valid2, cnndm },
   };
 }
 
@@ -102,23 +92,106 @@ export function queryAt(table: TokenTable, row: number): Uint32Array {
   return table.tokens.subarray(table.starts[row], table.starts[row] + table.queryLengths[row]);
 }
 
-/** Writes a table as a safetensors file of three I32 tensors. */
-export async function writeTable(files: Files, path: string, table: TokenTable): Promise<void> {
-  const values: Record<string, Uint32Array> = { ...table };
+/** A piece of a table on its way to or from a file, with what it was made from and what its arrays do not tell. */
+export interface TokenShard extends TokenTable {
+  /** Digest of the rows, the tokenizer and the limits. */
+  key: string;
+  /** Rows whose query lost its end. */
+  truncated: number;
+}
+
+/** Path of a table's shard: as Hugging Face names them, with numbers from 1, and none where there is only one. */
+export function shardPath(table: string, shard: number, shards: number): string {
+  if (shards === 1) return table;
+  const numbers = [shard + 1, shards].map((number) => String(number).padStart(5, "0"));
+  return table.replace(/\.safetensors$/, `-${numbers.join("-of-")}.safetensors`);
+}
+
+/** Writes a shard as a safetensors file of three tensors, with digests to know it by again. */
+export async function writeShard(files: Files, path: string, shard: TokenShard): Promise<void> {
+  const values: Record<string, Uint32Array> = arraysOf(shard);
   const plans = fileOrder(
     Object.entries(values).map(([name, array]) => ({ name, dtype: "U32" as const, shape: [array.length] })),
   );
-  await files.writeAtomic(path, safetensorsBytes(plans, (plan) => Promise.resolve(values[plan.name])));
+  const metadata = { key: shard.key, truncated: String(shard.truncated), sha256: await digestOf(shard) };
+  await files.writeAtomic(
+    path,
+    safetensorsBytes(plans, (plan) => Promise.resolve(values[plan.name]), metadata),
+  );
 }
 
-/** @throws DamagedFileError where the file is not such a table */
-export async function readTable(files: Files, path: string): Promise<TokenTable> {
+/** @throws DamagedFileError where the file is not a shard of a table, or has other ids than were written */
+export async function readShard(files: Files, path: string): Promise<TokenShard> {
   const header = await readSafetensorsHeader(files, path);
-  const read = async (name: string) =>
-    Uint32Array.from((await readTensorValues(files, header, name)) as Uint32Array);
-  return {
+  const read = async (name: string) => await readTensorValues(files, header, name) as Uint32Array;
+  const { key = "", truncated = "0", sha256 } = header.metadata;
+  const shard: TokenShard = {
     tokens: await read("tokens"),
     starts: await read("starts"),
     queryLengths: await read("queryLengths"),
+    key,
+    truncated: Number(truncated),
   };
+  if (sha256 !== await digestOf(shard)) {
+    throw new DamagedFileError(
+      `${path} has other token ids than were written; run the stage preprocess again.`,
+    );
+  }
+  return shard;
+}
+
+/**
+ * Reads a table, in however many shards it is.
+ * @param path its path if it were one file, see `shardPath`
+ * @throws DamagedFileError where a shard is damaged or missing
+ */
+export async function readTable(files: Files, path: string): Promise<TokenTable> {
+  const shards: TokenTable[] = [];
+  for (const shard of await shardsOf(files, path)) shards.push(await readShard(files, shard));
+  if (shards.length === 1) return arraysOf(shards[0]);
+  const total = (length: (shard: TokenTable) => number) =>
+    shards.reduce((sum, shard) => sum + length(shard), 0);
+  const rows = total(rowCount);
+  const table: TokenTable = {
+    tokens: new Uint32Array(total(({ tokens }) => tokens.length)),
+    starts: new Uint32Array(rows + 1),
+    queryLengths: new Uint32Array(rows),
+  };
+  let row = 0, token = 0;
+  for (const { tokens, starts, queryLengths } of shards) {
+    table.tokens.set(tokens, token);
+    table.queryLengths.set(queryLengths, row);
+    for (let i = 0; i < queryLengths.length; i++) table.starts[row + i + 1] = token + starts[i + 1];
+    row += queryLengths.length;
+    token += tokens.length;
+  }
+  return table;
+}
+
+/** Paths of the shards that a table is in, in order. */
+async function shardsOf(files: Files, path: string): Promise<string[]> {
+  if (await files.exists(path)) return [path];
+  const cut = path.lastIndexOf("/") + 1;
+  const [folder, stem] = [path.slice(0, cut), path.slice(cut).replace(/\.safetensors$/, "")];
+  const found = (await files.list(folder)).map((name) => /^(.+)-\d{5}-of-(\d{5})\.safetensors$/.exec(name))
+    .filter((match) => match?.[1] === stem);
+  const shards = Number(found[0]?.[2] ?? 1);
+  const expected = Array.from({ length: shards }, (_, i) => shardPath(path, i, shards));
+  for (const shard of expected) {
+    if (!await files.exists(shard)) {
+      throw new DamagedFileError(`${shard} is missing; run the stage preprocess again.`);
+    }
+  }
+  return expected;
+}
+
+function arraysOf({ tokens, starts, queryLengths }: TokenTable): TokenTable & Record<string, Uint32Array> {
+  return { tokens, starts, queryLengths };
+}
+
+async function digestOf(table: TokenTable): Promise<string> {
+  const digests = Object.values(arraysOf(table)).map((array) =>
+    sha256Of(new Uint8Array(array.buffer, array.byteOffset, array.byteLength))
+  );
+  return digestOfJson(await Promise.all(digests));
 }

@@ -15,8 +15,8 @@ import {
 /** Ids of a text that is valid Unicode, nothing added. */
 export type Encode = (text: string) => number[];
 
-/** Pieces remembered at most, and the longest of them in UTF-16 units: some 20 MB. */
-const mostPieces = 100_000, longestPiece = 48;
+/** Pieces in a generation, of which there are two, and the longest piece in UTF-16 units: some 20 MB. */
+const generation = 50_000, longestPiece = 48;
 
 interface Parts {
   normalise: (text: string) => string;
@@ -48,15 +48,14 @@ export function encoderOf(built: Tokenizer, json: unknown, config: Record<string
   const addedPattern = longestFirst.length > 0
     ? new RegExp(`(${longestFirst.map((text) => RegExp.escape(text)).join("|")})`)
     : undefined;
-  const remembered = new Map<string, readonly number[]>();
-
+  // When the young are many they become the old, and the old are forgotten but for those that are met again.
+  let young = new Map<string, readonly number[]>(), old = young;
   const idsOf = (piece: string): readonly number[] => {
-    const ids = parts.merge(parts.toBytes(piece)).map((token) => built.token_to_id(token)!);
-    if (piece.length <= longestPiece) {
-      if (remembered.size >= mostPieces) remembered.delete(remembered.keys().next().value!);
-      // A piece is a window on its whole text and would keep that alive: what is remembered is a copy.
-      remembered.set(copyOf(piece), ids);
-    }
+    const ids = old.get(piece) ?? parts.merge(parts.toBytes(piece)).map((token) => built.token_to_id(token)!);
+    if (piece.length > longestPiece) return ids;
+    if (young.size >= generation) [young, old] = [new Map(), young];
+    // A piece is a window on its whole text and would keep that alive: what is remembered is a copy.
+    young.set(copyOf(piece), ids);
     return ids;
   };
 
@@ -71,7 +70,7 @@ export function encoderOf(built: Tokenizer, json: unknown, config: Record<string
         continue;
       }
       for (const piece of parts.split(parts.normalise(section))) {
-        const ids = remembered.get(piece) ?? idsOf(piece);
+        const ids = young.get(piece) ?? idsOf(piece);
         for (let i = 0; i < ids.length; i++) found.push(ids[i]);
       }
     }

@@ -9,7 +9,7 @@ import { forgetRecords, modelFolder, type Run, Stopped } from "./run.ts";
 import { newestCheckpoint, readStageRecord, writeStageRecord } from "./run_directory.ts";
 import { evaluate } from "./stages/evaluate.ts";
 import { ppo } from "./stages/ppo.ts";
-import { preprocess } from "./stages/preprocess.ts";
+import { preprocess, tablesAreSound } from "./stages/preprocess.ts";
 import { reward } from "./stages/reward.ts";
 import { sft } from "./stages/sft.ts";
 
@@ -22,7 +22,7 @@ interface Outcome {
 }
 
 const bodies: Record<StageName, (run: Run, inputs: string) => Promise<Outcome>> = {
-  preprocess: async (run) => ({ tables: await preprocess(run) }),
+  preprocess: async (run) => ({ ...await preprocess(run) }),
   sft: async (run, inputs) => ({ ...await sft(run, inputs) }),
   reward: async (run, inputs) => ({ ...await reward(run, inputs) }),
   ppo: async (run, inputs) => {
@@ -37,7 +37,7 @@ const bodies: Record<StageName, (run: Run, inputs: string) => Promise<Outcome>> 
 
 /** The files or folders whose presence a skipped stage relies on. */
 const leaves: Record<StageName, (run: Run) => string[]> = {
-  preprocess: (run) => [joinPath(run.path, "data", "posts-train.safetensors")],
+  preprocess: (run) => [joinPath(run.path, "data")],
   sft: (run) => [modelFolder(run, "sft")],
   reward: (run) => [modelFolder(run, "reward")],
   ppo: (run) => [modelFolder(run, "ppo")],
@@ -61,7 +61,8 @@ export async function runStages(
     const inputs = { ...stageInputs(run.config, stage), ...inputDigests };
     const record = await readStageRecord(run.files, run.path, stage, inputs);
     const there = await Promise.all(leaves[stage](run).map((path) => run.files.exists(path)));
-    if (record && there.every(Boolean)) {
+    const sound = stage !== "preprocess" || !record || await tablesAreSound(run);
+    if (record && there.every(Boolean) && sound) {
       facts.push({ ...record.output as unknown as StageFacts, name: stage, ran: false });
       run.progress.note(`${stage}: done before with the same inputs, skipped`);
       continue;

@@ -3,7 +3,7 @@
  * `@huggingface/tokenizers`, the tokenizer inside `@huggingface/transformers`: taken alone it loads in milliseconds and brings no
  * native code, whereas the whole package loads onnxruntime and sharp on import.
  */
-import { DamagedFileError, joinPath, parseJson } from "./bytes.ts";
+import { DamagedFileError, digestOfJson, joinPath, parseJson, sha256Of } from "./bytes.ts";
 
 /** The text of the end-of-sequence token: the one that ends every response, in Qwen's base and instruct models alike. */
 export const endOfText = "<|endoftext|>";
@@ -28,6 +28,8 @@ export interface Tokenizer {
   readonly padId: number;
   /** One more than the largest id that `encode` can give, hence equal to `padId`. */
   readonly vocabularySize: number;
+  /** Digest of the files that it was loaded from, if it was. */
+  readonly digest?: string;
 }
 
 interface AddedToken {
@@ -55,7 +57,8 @@ export async function loadTokenizer(
   const [bytes, configBytes] = await Promise.all([read(path), read(configPath)]);
   const config = parseJson(configPath, configBytes);
   if (!isRecord(config)) throw new DamagedFileError(`${configPath} is not a JSON object; download it again.`);
-  return buildTokenizer(path, parseJson(path, bytes), config, embeddingRows);
+  const tokenizer = await buildTokenizer(path, parseJson(path, bytes), config, embeddingRows);
+  return { ...tokenizer, digest: await digestOfJson([await sha256Of(bytes), await sha256Of(configBytes)]) };
 }
 
 /** Builds a tokenizer from the parsed JSON of the two files; `path` names tokenizer.json in messages. See `loadTokenizer`. */
