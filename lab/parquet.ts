@@ -21,7 +21,9 @@ export async function openParquet(files: Files, path: string): Promise<ParquetFi
   const buffer: AsyncBuffer = {
     byteLength,
     async slice(start, end = byteLength) {
-      const bytes = await files.readRange(path, Math.min(start, byteLength), Math.min(end, byteLength));
+      // Offsets come from the file itself.
+      if (!(start >= 0 && start <= end && end <= byteLength)) throw new Error("it points outside itself");
+      const bytes = await files.readRange(path, start, end);
       return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
     },
   };
