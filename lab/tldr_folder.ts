@@ -170,11 +170,8 @@ export async function loadTldrFolder(files: Files, folder: string): Promise<Data
     }),
   ];
   if (unassigned.length > 0) {
-    notes.push(
-      `${unassigned.length} comparisons do not say which split they are of and are left out; the first is ${
-        unassigned[0].place
-      }.`,
-    );
+    const who = unassigned.length === 1 ? "1 comparison does" : `${unassigned.length} comparisons do`;
+    notes.push(`${who} not say of which split and will not be used: the first is ${unassigned[0].place}.`);
   }
   return {
     posts: { train: rowsOf(trainPosts, () => postsIn(posts.train)), validation, test },
