@@ -28,6 +28,8 @@ interface Source {
 export interface TldrFiles {
   posts: Record<PostSplit, Source[]>;
   comparisons: Source[];
+  /** Paths inside the folder of files that look like data, but are none that is known. */
+  unread: string[];
 }
 
 const splitNames: Record<PostSplit, RegExp> = {
@@ -62,6 +64,7 @@ const wanted = {
 export async function findTldrFiles(files: Files, folder: string): Promise<TldrFiles> {
   const posts = { jsonl: noSplits(), parquet: noSplits() };
   const comparisons: Record<"json" | "parquet", Source[]> = { json: [], parquet: [] };
+  const unread: string[] = [];
   for (const inside of await dataFiles(files, folder)) {
     const path = joinPath(folder, inside);
     const [name, parent] = inside.split("/").reverse();
@@ -87,8 +90,11 @@ export async function findTldrFiles(files: Files, folder: string): Promise<TldrF
     } else if (parent === "comparisons" || batchNames.includes(name.replace(/\.jsonl?$/, ""))) {
       comparisons.json.push(jsonlSource(files, path));
     } else if (name.endsWith(".jsonl") && split) posts.jsonl[split].push(jsonlSource(files, path));
+    else if (!/^dataset_(infos?|dict)\.json$/.test(name)) unread.push(inside);
   }
+  requireParts(folder, [...Object.values(posts.parquet).flat(), ...comparisons.parquet]);
   return {
+    unread,
     posts: onlyForm(folder, "posts", Object.values(posts), (form) => Object.values(form).flat()),
     comparisons: onlyForm(folder, "comparisons", Object.values(comparisons), (form) => form),
   };
@@ -127,6 +133,24 @@ function onlyForm<Form>(
   return form;
 }
 
+/** @throws DamagedFileError where of files named …-00000-of-00002.parquet and so on one is not there */
+function requireParts(folder: string, sources: readonly Source[]): void {
+  const paths = new Set(sources.map(({ path }) => path));
+  for (const path of paths) {
+    const numbered = /^(.*-)(\d+)(-of-)(\d+)(.*\.parquet)$/.exec(path);
+    if (!numbered) continue;
+    const [, stem, part, of, parts] = numbered;
+    for (let i = 0; i < Number(parts); i++) {
+      const start = stem + String(i).padStart(part.length, "0") + of + parts;
+      // Names may end in a digest of the file.
+      if ([...paths].some((other) => other.startsWith(start))) continue;
+      throw new DamagedFileError(
+        `${start}.parquet is missing, though ${path} is there; complete the download to ${folder}.`,
+      );
+    }
+  }
+}
+
 function noSplits(): Record<PostSplit, Source[]> {
   return { train: [], validation: [], test: [] };
 }
@@ -137,7 +161,7 @@ function noSplits(): Record<PostSplit, Source[]> {
  * @throws DamagedFileError naming file and line, or row, where a row cannot be understood; see also `findTldrFiles`
  */
 export async function loadTldrFolder(files: Files, folder: string): Promise<Dataset> {
-  const { posts, comparisons } = await findTldrFiles(files, folder);
+  const { posts, comparisons, unread } = await findTldrFiles(files, folder);
   requireSplits(folder, posts);
   const [validation, test] = [
     await Array.fromAsync(postsIn(posts.validation)),
@@ -169,6 +193,21 @@ export async function loadTldrFolder(files: Files, folder: string): Promise<Data
       cnndm: cnndm.length,
     }),
   ];
+  const absent = absentBatches(comparisons);
+  if (absent.length > 0) {
+    notes.push(
+      `Of OpenAI's ${batchNames.length} batches of comparisons ${absent.length} are not there: ${
+        absent.slice(0, 8).join(", ")
+      }${absent.length > 8 ? ", …" : ""}.`,
+    );
+  }
+  if (unread.length > 0) {
+    notes.push(
+      `Not read, as no published file has such a name: ${unread.slice(0, 8).join(", ")}${
+        unread.length > 8 ? ", …" : ""
+      }.`,
+    );
+  }
   if (unassigned.length > 0) {
     const who = unassigned.length === 1 ? "1 comparison does" : `${unassigned.length} comparisons do`;
     notes.push(`${who} not say of which split and will not be used: the first is ${unassigned[0].place}.`);
@@ -178,6 +217,12 @@ export async function loadTldrFolder(files: Files, folder: string): Promise<Data
     pairs: { train: rowsOf(trainPairs, () => trainingPairsIn(comparisons)), valid1, valid2, cnndm },
     notes,
   };
+}
+
+/** Published batches that have no file, where the comparisons are in such files. */
+function absentBatches(comparisons: readonly Source[]): string[] {
+  const names = comparisons.map(({ path }) => path.slice(path.lastIndexOf("/") + 1).replace(/\.\w+$/, ""));
+  return comparisons[0].path.endsWith(".parquet") ? [] : batchNames.filter((name) => !names.includes(name));
 }
 
 /** @throws DamagedFileError where a split has no file */

@@ -206,9 +206,11 @@ Deno.test("what differs from the published counts is told with both numbers, and
     ...jsonl,
     ...batches,
     "data/comparisons/batch22.json": lines([pair(1, null)]),
+    "data/axis_evals/tldraxis1.json": "{}",
+    "data/dataset_infos.json": "{}",
   });
   const { notes = [] } = await loadTldrFolder(files, "data");
-  assertEquals(notes.length, 3);
+  assertEquals(notes.length, 5);
   assert(notes[0].includes("7 for train (published: 116,722)"), notes[0]);
   assert(notes[0].includes("3 for validation (published: 6,447), 2 for test (published: 6,553)"), notes[0]);
   assert(
@@ -216,7 +218,12 @@ Deno.test("what differs from the published counts is told with both numbers, and
     notes[1],
   );
   assert(notes[1].includes("1 for cnndm (published: 2,284)"), notes[1]);
-  assert(notes[2].startsWith("1 comparison does not say") && notes[2].includes("batch22.json:1"), notes[2]);
+  assert(
+    notes[2].startsWith("Of OpenAI's 23 batches of comparisons 20 are not there: batch3, batch4"),
+    notes[2],
+  );
+  assertEquals(notes[3], "Not read, as no published file has such a name: axis_evals/tldraxis1.json.");
+  assert(notes[4].startsWith("1 comparison does not say") && notes[4].includes("batch22.json:1"), notes[4]);
 });
 
 Deno.test("the data's files are found for the run's digests; hidden and other files are not", async () => {
@@ -239,6 +246,10 @@ Deno.test("a folder that lacks something, or has it twice, is refused in one sen
     [batches, "data holds no posts; it needs train.jsonl"],
     [jsonl, "data holds no comparisons; it needs comparisons/batch3.json"],
     [without(all, "test.jsonl"), "data/test.jsonl does not exist, though data/train.jsonl does"],
+    [
+      without(parquet, "sft/data/train-00001"),
+      "data/sft/data/train-00001-of-00002.parquet is missing, though data/sft/data/train-00000-of-00002.parquet is there",
+    ],
     [without(parquet, "sft/data/validation"), "data/validation-*.parquet does not exist"],
     [
       { ...all, ...without(parquet, "preferences") },
