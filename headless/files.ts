@@ -30,8 +30,10 @@ export function diskFiles(): Files {
     list: (folder) =>
       explained("list", folder, async () => {
         const names: string[] = [];
-        for await (const { name, isDirectory } of Deno.readDir(folder)) {
-          if (!isUnfinished(name)) names.push(isDirectory ? name + "/" : name);
+        for await (const { name, isDirectory, isSymlink } of Deno.readDir(folder)) {
+          if (isUnfinished(name)) continue;
+          const linked = isSymlink && await Deno.stat(`${folder}/${name}`).catch(() => undefined);
+          names.push(isDirectory || linked && linked.isDirectory ? name + "/" : name);
         }
         return names.sort();
       }),

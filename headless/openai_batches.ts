@@ -4,6 +4,7 @@
  * `$HF_HOME/assets/precis/<host>/<path>/`, with a list in `<path>.json` beside it once all are there.
  */
 import { canonicalJson, DamagedFileError, sha256Of, sha256OfFile } from "../lab/bytes.ts";
+import { batchNames } from "../lab/comparisons.ts";
 import { formatBytes } from "../lab/format.ts";
 import { diskFiles } from "./files.ts";
 import type { FetchedDataset } from "./hub.ts";
@@ -16,15 +17,8 @@ import { calmly, download, persist, send } from "./hub_transfer.ts";
 export const openaiComparisons =
   "https://openaipublic.blob.core.windows.net/summarize-from-feedback/dataset/comparisons";
 
-/** The names in openai/summarize_from_feedback's loading script; there is no batch21. */
-export const batchNames: readonly string[] = [
-  ...Array.from({ length: 18 }, (_, i) => `batch${i + 3}`),
-  "batch22",
-  "batch0_cnndm",
-  "cnndm0",
-  "cnndm2",
-  "edit_b2_eval_test",
-].map((name) => `${name}.json`).sort();
+/** The files' names. */
+export const batchFiles: readonly string[] = batchNames.map((name) => `${name}.json`).sort();
 
 /** A file as it was when the last of them arrived. */
 interface Kept {
@@ -80,7 +74,7 @@ export async function fetchBatches(
       kept = await readManifest(manifest);
       if (kept && await allThere(folder, kept)) return;
       fetched = await fetchAll(from, folder, hub);
-      kept = await Promise.all(batchNames.map(async (path) => ({
+      kept = await Promise.all(batchFiles.map(async (path) => ({
         path,
         ...await sha256OfFile(diskFiles(), `${folder}/${path}`),
       })));
@@ -127,7 +121,7 @@ async function allThere(folder: string, files: readonly Kept[]): Promise<boolean
 async function fetchAll(from: URL, folder: string, hub: Hub): Promise<number> {
   const { note } = hub.progress;
   const plans = [];
-  for (const name of batchNames) {
+  for (const name of batchFiles) {
     const url = new URL(name, from).href;
     const head = await askAbout(url, hub);
     if (await sizeOf(`${folder}/${name}`) !== head.size) plans.push({ name, url, head });

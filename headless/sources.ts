@@ -1,9 +1,10 @@
 /** Where a run's model and data come from: the demo's folders, a folder, or what is fetched and pinned in run.json. */
 import { DamagedFileError, type Files, joinPath, sha256OfFile } from "../lab/bytes.ts";
 import type { Config } from "../lab/config.ts";
-import { type Dataset, loadDemoData, loadTldrFolder } from "../lab/dataset.ts";
+import { type Dataset, loadDemoData } from "../lab/dataset.ts";
 import type { Progress } from "../lab/progress.ts";
 import type { RunRecord } from "../lab/report/data.ts";
+import { loadTldrFolder } from "../lab/tldr_folder.ts";
 import {
   fetchDataset,
   type FetchedDataset,

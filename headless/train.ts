@@ -53,6 +53,7 @@ import { type Flags, helpText, parseFlags } from "./flags.ts";
 import { isAtHand } from "./hub.ts";
 import { standardOutput, terminalProgress } from "./progress.ts";
 import { digestSources, fetchSources, loadSources, pinnedSources } from "./sources.ts";
+import { tokenWorkers } from "./token_workers.ts";
 import { versions } from "./versions.ts";
 
 const usage = {
@@ -147,6 +148,7 @@ async function main(): Promise<void> {
       baseFolder,
       dataset,
       tokenizer,
+      tokenisers: (limits) => tokenWorkers(files, baseFolder, limits),
       gold: config.data === "demo"
         ? (post, summary) => goldScore({ ...post, facts: post.facts! }, summary)
         : undefined,

@@ -3,7 +3,7 @@
  * follows vwxyzjn/summarize_from_feedback_details, tldr_dataset.py.
  */
 import { DamagedFileError, shown } from "./bytes.ts";
-import { fieldAt, optionalString, readJsonLines, stringField } from "./tldr.ts";
+import { fieldAt, type JsonLine, optionalString, readJsonLines, stringField } from "./tldr.ts";
 
 /** One of the two texts compared, with its leading space where the source has one. */
 export interface ComparedSummary {
@@ -26,8 +26,6 @@ export interface ComparisonSource {
 
 /** A comparison. Null stands for whatever the row does not say. */
 export interface Comparison {
-  /** Its line in the file, from 1. */
-  line: number;
   source: ComparisonSource;
   summaries: [ComparedSummary, ComparedSummary];
   /** Which of `summaries` was preferred. */
@@ -43,10 +41,18 @@ export interface Comparison {
   split: "train" | "valid1" | "valid2" | null;
   /** 1 (sure of the first) to 9 (sure of the second). */
   confidence: number | null;
+  /** Where it was read, for messages: "batch3.json:12". */
+  place?: string;
 }
 
 /** Rows of the published files together: train, valid1 and valid2 without CNN/DM, and CNN/DM. */
 export const comparisonRowCounts = { train: 92_858, validation: 83_802, cnndm: 2_284 } as const;
+
+/** Names of OpenAI's batches, from openai/summarize_from_feedback's loading script; there is no batch21. */
+export const batchNames: readonly string[] = [
+  ...Array.from({ length: 18 }, (_, i) => `batch${i + 3}`),
+  ...["batch22", "batch0_cnndm", "cnndm0", "cnndm2", "edit_b2_eval_test"],
+];
 
 const cnndmBatches: ReadonlySet<string | null> = new Set(["batch0_cnndm", "cnndm0", "cnndm2"]);
 
@@ -57,8 +63,13 @@ const cnndmBatches: ReadonlySet<string | null> = new Set(["batch0_cnndm", "cnndm
  * @throws DamagedFileError naming file and line where a row lacks its source, its two texts or its choice, or where a field that
  * it has is of the wrong type
  */
-export function* readComparisons(path: string, bytes: Uint8Array): Generator<Comparison> {
-  for (const { place, line, fields } of readJsonLines(path, bytes)) {
+export function readComparisons(path: string, bytes: Uint8Array): Generator<Comparison> {
+  return comparisonsIn(readJsonLines(path, bytes));
+}
+
+/** The comparisons that lines, or rows of a Parquet file, hold. Throws as `readComparisons` does. */
+export function* comparisonsIn(lines: Iterable<JsonLine>): Generator<Comparison> {
+  for (const { place, fields } of lines) {
     const optional = (name: string) => optionalString(place, fields, name);
     const source: ComparisonSource = {
       id: stringField(place, fields, "info.id"),
@@ -106,7 +117,6 @@ export function* readComparisons(path: string, bytes: Uint8Array): Generator<Com
     }
     const [first, second] = [summaries[0].policy, summaries[1].policy];
     yield {
-      line,
       source,
       summaries,
       choice,
@@ -117,6 +127,7 @@ export function* readComparisons(path: string, bytes: Uint8Array): Generator<Com
       batch: optional("batch"),
       split,
       confidence,
+      place,
     };
   }
 }

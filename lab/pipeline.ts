@@ -12,7 +12,7 @@ import { forgetRecords, modelFolder, type Run, Stopped } from "./run.ts";
 import { readStageRecord, type StageRecord, writeStageRecord } from "./run_directory.ts";
 import { evaluate, evaluationPath } from "./stages/evaluate.ts";
 import { ppo } from "./stages/ppo.ts";
-import { pairSplits, postSplits, preprocess, tablePath } from "./stages/preprocess.ts";
+import { preprocess, tablesAreSound } from "./stages/preprocess.ts";
 import { reward } from "./stages/reward.ts";
 import { sft } from "./stages/sft.ts";
 
@@ -25,7 +25,7 @@ interface Outcome {
 }
 
 const bodies: Record<StageName, (run: Run, inputs: string) => Promise<Outcome>> = {
-  preprocess: async (run) => ({ tables: await preprocess(run) }),
+  preprocess: async (run) => ({ ...await preprocess(run) }),
   sft: async (run, inputs) => ({ ...await sft(run, inputs) }),
   reward: async (run, inputs) => ({ ...await reward(run, inputs) }),
   ppo: async (run, inputs) => {
@@ -40,10 +40,7 @@ const bodies: Record<StageName, (run: Run, inputs: string) => Promise<Outcome>> 
 
 /** The files or folders whose presence a skipped stage relies on. */
 const leaves: Record<StageName, (run: Run) => string[]> = {
-  preprocess: (run) => [
-    ...postSplits.map((split) => tablePath(run, "posts", split)),
-    ...pairSplits.map((split) => tablePath(run, "pairs", split)),
-  ],
+  preprocess: (run) => [joinPath(run.path, "data")],
   sft: (run) => [modelFolder(run, "sft")],
   reward: (run) => [modelFolder(run, "reward")],
   ppo: (run) => [modelFolder(run, "ppo")],
@@ -110,8 +107,10 @@ async function doneBefore(
 ): Promise<StageRecord | undefined> {
   const inputs = { ...stageInputs(run.config, stage), ...inputDigests };
   const record = await readStageRecord(run.files, run.path, stage, inputs);
+  if (!record) return undefined;
   const there = await Promise.all(leaves[stage](run).map((path) => run.files.exists(path)));
-  return there.every(Boolean) ? record : undefined;
+  const sound = there.every(Boolean) && (stage !== "preprocess" || await tablesAreSound(run));
+  return sound ? record : undefined;
 }
 
 /**

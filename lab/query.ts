@@ -188,11 +188,18 @@ export interface Sequence {
 /**
  * Tokenises `query.trim() + response` jointly (S1 `process_response_data`). TL;DR's queries have nothing to strip; CNN/DM's lose
  * their last newline, and where such a response starts without a space a token may span both.
+ *
+ * @param queryTokens the ids of `query`, where they are known already
  */
-export function tokenizeSequence(tokenizer: Tokenizer, query: string, response: string): Sequence {
+export function tokenizeSequence(
+  tokenizer: Tokenizer,
+  query: string,
+  response: string,
+  queryTokens?: readonly number[],
+): Sequence {
   const stripped = query.trim();
   const tokens = tokenizer.encode(stripped + response);
-  const separate = tokenizer.encode(stripped);
+  const separate = queryTokens && stripped === query ? queryTokens.slice() : tokenizer.encode(stripped);
   const queryLength = separate.length;
   for (const token of tokenizer.encode(response)) separate.push(token);
   const separable = separate.length === tokens.length && separate.every((token, i) => token === tokens[i]);

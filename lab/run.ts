@@ -12,6 +12,7 @@ import { rewindAppends } from "./run_directory.ts";
 import { entryOf, fileOrder, readNumbers, readSafetensorsHeader, safetensorsBytes } from "./safetensors.ts";
 import { openCheckpoint } from "./checkpoint_files.ts";
 import { fillQwen2, type Qwen2, saveQwen2 } from "./qwen2.ts";
+import type { Tokenisers, TokenLimits } from "./tokenise.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { fillTensors, readPieces } from "./transfer.ts";
 
@@ -30,6 +31,8 @@ export interface Run {
   baseFolder: string;
   dataset: Dataset;
   tokenizer: Tokenizer;
+  /** Opens workers for much tokenising; where there are none, the stage's own thread does it. */
+  tokenisers?: (limits: TokenLimits) => Promise<Tokenisers>;
   /** Scores a summary by the data's own rule, where it has one (the demo). */
   gold?: (post: SummarisedPost, summary: string) => number;
   progress: Progress;

@@ -14,28 +14,21 @@ export interface TldrRow extends Post {
 /** Rows of the three published splits: what a complete download holds. */
 export const tldrRowCounts = { train: 116_722, validation: 6_447, test: 6_553 } as const;
 
+/** The fields that a row must have, as columns of the Parquet form. */
+export const tldrColumns = ["id", "subreddit", "title", "post", "summary"] as const;
+
 /**
- * Reads TL;DR rows one at a time. Other fields are ignored, and blank lines skipped.
- *
- * @param path names the file in messages
- * @throws DamagedFileError naming file and line where a line is not a row
+ * A TL;DR row from its fields; others are ignored.
+ * @throws DamagedFileError naming the place where one is missing or no text
  */
-export function* readTldr(path: string, bytes: Uint8Array): Generator<TldrRow> {
-  for (const { place, fields } of readJsonLines(path, bytes)) {
-    yield {
-      id: stringField(place, fields, "id"),
-      subreddit: stringField(place, fields, "subreddit"),
-      title: stringField(place, fields, "title"),
-      post: stringField(place, fields, "post"),
-      summary: stringField(place, fields, "summary"),
-    };
-  }
+export function tldrRow({ place, fields }: JsonLine): TldrRow {
+  const [id, subreddit, title, post, summary] = tldrColumns.map((name) => stringField(place, fields, name));
+  return { id, subreddit, title, post, summary };
 }
 
-/** A line of a JSONL file: where it stands ("file:12"), its number from 1, and its fields. */
+/** A line of a JSONL file, or a row of a Parquet one: where it stands ("file:12", "file, row 12") and its fields. */
 export interface JsonLine {
   place: string;
-  line: number;
   fields: Record<string, unknown>;
 }
 
@@ -67,7 +60,7 @@ export function* readJsonLines(path: string, bytes: Uint8Array): Generator<JsonL
     start = end + 1;
     if (blank) continue;
     if (!isRecord(value)) throw new DamagedFileError(`${place} is not a JSON object; one is needed a line.`);
-    yield { place, line: number, fields: value };
+    yield { place, fields: value };
   }
 }
 

@@ -3,7 +3,7 @@
  * `@huggingface/tokenizers`, the tokenizer inside `@huggingface/transformers`: taken alone it loads in milliseconds and brings no
  * native code, whereas the whole package loads onnxruntime and sharp on import.
  */
-import { DamagedFileError, joinPath, parseJson, reason, shown } from "./bytes.ts";
+import { DamagedFileError, digestOfJson, joinPath, parseJson, reason, sha256Of, shown } from "./bytes.ts";
 
 /** The text of the end-of-sequence token: the one that ends every response, in Qwen's base and instruct models alike. */
 export const endOfText = "<|endoftext|>";
@@ -28,6 +28,8 @@ export interface Tokenizer {
   readonly padId: number;
   /** One more than the largest id that `encode` can give, hence equal to `padId`. */
   readonly vocabularySize: number;
+  /** Digest of the files that it was loaded from, if it was. */
+  readonly digest?: string;
 }
 
 interface AddedToken {
@@ -55,7 +57,8 @@ export async function loadTokenizer(
   const [bytes, configBytes] = await Promise.all([read(path), read(configPath)]);
   const config = parseJson(configPath, configBytes);
   if (!isRecord(config)) throw new DamagedFileError(`${configPath} is not a JSON object; download it again.`);
-  return buildTokenizer(path, parseJson(path, bytes), config, embeddingRows);
+  const tokenizer = await buildTokenizer(path, parseJson(path, bytes), config, embeddingRows);
+  return { ...tokenizer, digest: await digestOfJson([await sha256Of(bytes), await sha256Of(configBytes)]) };
 }
 
 /** Builds a tokenizer from the parsed JSON of the two files; `path` names tokenizer.json in messages. See `loadTokenizer`. */
@@ -82,12 +85,15 @@ export async function buildTokenizer(
     );
   }
 
-  const library = await import("@huggingface/tokenizers");
-  const encoder = (() => {
+  const [library, { encoderOf }] = await Promise.all([
+    import("@huggingface/tokenizers"),
+    import("./encoder.ts"),
+  ]);
+  const encode = (() => {
     try {
       const built = new library.Tokenizer(sound, config);
       built.encode(probe);
-      return built;
+      return encoderOf(built, sound, config);
     } catch (error) {
       const why = error instanceof Error ? reason(error) : shown(error);
       throw new DamagedFileError(`${path} cannot be used as a tokenizer (${why}); download it again.`);
@@ -122,7 +128,7 @@ export async function buildTokenizer(
             `replace or remove that character.`,
         );
       }
-      return text === "" ? [] : encoder.encode(text, { add_special_tokens: false }).ids;
+      return encode(text);
     },
     decode(ids, options = {}) {
       const pieces: Uint8Array[] = [];

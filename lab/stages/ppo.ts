@@ -23,7 +23,7 @@ import { scale } from "../../kernels/elementwise.ts";
 import type { Tensor } from "../../kernels/tensor.ts";
 import { whiten } from "../../kernels/whiten.ts";
 import { derivedFields } from "../config.ts";
-import { queryAt, readTable, rowCount } from "../dataset.ts";
+import { inMemory, queryAt, readTable, rowCount } from "../dataset.ts";
 import { drawnAt, generate, temperatureShift } from "../generate.ts";
 import {
   type HealthState,
@@ -103,6 +103,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
   const fields = config.ppo;
   const table = await readTable(files, tablePath(run, "posts", "train"));
   const { updates } = derivedFields(config, splitSizes(run.dataset)).ppo;
+  const goldPosts = run.gold ? await inMemory(run.dataset.posts.train) : [];
   const networks: Networks = {
     policy: await loadQwen2(gpu, files, modelFolder(run, "sft"), "policy"),
     critic: await loadQwen2(gpu, files, modelFolder(run, "reward"), "critic"),
@@ -160,7 +161,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
     if (run.gold) {
       const goldScores = Array.from(
         rows,
-        (row, b) => run.gold!(run.dataset.posts.train[row], run.tokenizer.decode(responseText(rollout, b))),
+        (row, b) => run.gold!(goldPosts[row], run.tokenizer.decode(responseText(rollout, b))),
       );
       figures["precis/gold_score"] = goldScores.reduce((sum, score) => sum + score, 0) / goldScores.length;
     }

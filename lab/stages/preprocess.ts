@@ -1,197 +1,266 @@
 /**
- * Preprocess: posts and comparisons become token tables. Queries are truncated at paragraphs, references get a leading space and EOS,
- * preference texts only EOS, and query and response are tokenised jointly (rlhf details 1–5).
+ * Preprocess: posts and comparisons become token tables (see lab/tokenise.ts), in shards of a few thousand rows. A shard knows what it
+ * was made from, so that one that an earlier or interrupted run has left is taken over where rows, tokenizer and limits are the same.
  */
-import { joinPath } from "../bytes.ts";
+import { DamagedFileError, FileAccessError, type Files, joinPath, sha256Of } from "../bytes.ts";
 import type { Comparison } from "../comparisons.ts";
 import {
   type Dataset,
   type PairSplit,
   type PostSplit,
+  readShard,
+  readTable,
+  rowCount,
+  type Rows,
+  shardPath,
   type SummarisedPost,
-  tableOf,
-  writeTable,
+  type TokenShard,
+  type TokenTable,
+  writeShard,
 } from "../dataset.ts";
 import {
-  cnndmQuery,
-  preferenceResponse,
-  QueryError,
-  referenceResponse,
-  tldrQuery,
-  tokenizeSequence,
-} from "../query.ts";
+  countTokens,
+  type Lengths,
+  lengthsOf,
+  lengthTable,
+  publishedLengths,
+  shownRow,
+  type TokenCounts,
+} from "../lengths.ts";
 import { logMetrics, type Run, Stopped } from "../run.ts";
 import type { Tokenizer } from "../tokenizer.ts";
+import { inThisThread, type RowBatch, type Tokenisers } from "../tokenise.ts";
 
 export const postSplits: readonly PostSplit[] = ["train", "validation", "test"];
 export const pairSplits: readonly PairSplit[] = ["train", "valid1", "valid2", "cnndm"];
 
-/** Where a split's table is. */
+/** Where a split's table is; in several shards, what their names are made from. */
 export function tablePath(run: Pick<Run, "path">, kind: "posts" | "pairs", split: string): string {
   return joinPath(run.path, "data", `${kind}-${split}.safetensors`);
 }
 
-/** Longest and mean lengths of a table, in tokens. */
-export interface TableFigures {
-  rows: number;
-  longestQuery: number;
-  longestResponse: number;
-  longestSequence: number;
-  meanQuery: number;
-  meanResponse: number;
-  /** Rows whose query lost its end. */
-  truncated: number;
-  /** Rows in which a token spans query and response; of comparisons alone. */
-  spanning: number;
-}
+/** Rows of a shard: posts, or comparisons of two sequences each. */
+const shardRows = 4096;
 
-interface Row {
-  tokens: number[];
-  queryLength: number;
-  cut: number;
-  separable: boolean;
-}
+/** From so many rows on, starting workers takes less time than they save. */
+const manyRows = 20_000;
 
-/** Rows between two looks at the progress. */
-const chunk = 250;
+/** Fewer rows are done sooner than gone on with another time. */
+const worthStopping = 250;
+
+/** To be raised when the same rows, tokenizer and limits come to give other ids. */
+const recipe = 1;
+
+/** Milliseconds between two looks at whether the run is to stop. */
+const stopEvery = 100;
+
+/** What the stage's record tells. */
+export interface PreprocessOutcome {
+  /** By `kind-split`. */
+  tables: Record<string, Lengths>;
+  /** A few rows as text. */
+  samples: string[];
+  /** Sentences on lengths that are published, and on tokens that span query and response. */
+  notes: string[];
+}
 
 /**
- * Tokenises every split, writes the tables, and returns their figures by `kind-split`.
- * @throws Stopped when the run is asked to stop; QueryError naming a row that cannot be used
+ * Tokenises every split, writes the tables, shows their lengths and a few rows.
+ * @throws Stopped when the run is asked to stop; QueryError naming file and row where a row cannot be used
  */
-export async function preprocess(run: Run): Promise<Record<string, TableFigures>> {
-  const { dataset, tokenizer, config } = run;
-  const total = postSplits.reduce((sum, split) => sum + dataset.posts[split].length, 0) +
-    pairSplits.reduce((sum, split) => sum + dataset.pairs[split].length, 0);
+export async function preprocess(run: Run): Promise<PreprocessOutcome> {
+  const { dataset, config, files, tokenizer } = run;
+  const limits = config.preprocess;
+  const tables = [
+    ...postSplits.map((split) => ({ kind: "posts" as const, split, rows: dataset.posts[split] })),
+    ...pairSplits.map((split) => ({ kind: "pairs" as const, split, rows: dataset.pairs[split] })),
+  ];
+  const total = tables.reduce((sum, { rows }) => sum + rows.length, 0);
   const progress = run.progress.stage("preprocess", { steps: total, unit: "rows" });
-  await run.files.makeDirectory(joinPath(run.path, "data"));
-  const figures: Record<string, TableFigures> = {};
-  progress.step(0);
-  let done = 0;
-  const tokenise = async <T>(
-    kind: "posts" | "pairs",
-    split: string,
-    items: readonly T[],
-    rowsOf: (item: T) => Row[],
-  ) => {
-    const rows: Row[] = [];
-    for (const item of items) {
-      rows.push(...rowsOf(item));
-      if (++done % chunk !== 0) continue;
-      progress.step(done);
-      // Tokenising never waits for anything: without a pause no Ctrl-C and no redrawing would get through.
-      await new Promise((resume) => setTimeout(resume));
-      if (run.stopping()) throw new Stopped(run, `${done} of ${total} rows of preprocess`);
-    }
-    await writeTable(run.files, tablePath(run, kind, split), tableOf(rows));
-    const found = figures[`${kind}-${split}`] = figuresOf(rows);
-    if (found.spanning > 0) {
-      progress.note(
-        `In ${found.spanning} of ${found.rows} rows of ${kind}-${split} a token spans query and response, as these are tokenised together.`,
-      );
+  await files.makeDirectory(joinPath(run.path, "data"));
+  // Without a digest there is no knowing whether an earlier shard is of this tokenizer.
+  const source = { recipe, tokenizer: tokenizer.digest ?? crypto.randomUUID(), ...limits };
+
+  let tokenisers: Tokenisers | undefined;
+  const open = async () =>
+    tokenisers ??= total >= manyRows && run.tokenisers
+      ? await run.tokenisers(limits)
+      : inThisThread(tokenizer, limits);
+  const atWork = new Set<Promise<void>>();
+  let done = 0, taken = 0, shardCount = 0;
+  let failure: { error: unknown } | undefined;
+  const requireGoing = () => {
+    if (failure) throw failure.error;
+    if (total >= worthStopping && run.stopping()) {
+      throw new Stopped(run, `${done} of ${total} rows of preprocess`);
     }
   };
-  const limits = config.preprocess;
-  for (const split of postSplits) {
-    await tokenise("posts", split, dataset.posts[split], (post) => [postRow(tokenizer, post, limits)]);
+  /** Waits until no more than so many batches are at work. */
+  const waitFor = async (most: number) => {
+    requireGoing();
+    while (atWork.size > most) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const look = new Promise((resume) => timer = setTimeout(resume, stopEvery));
+      await Promise.race([...atWork, look]).finally(() => clearTimeout(timer));
+      requireGoing();
+    }
+  };
+  const counts = new Map<string, TokenCounts[]>();
+  const samples: string[] = [];
+  progress.step(0);
+  try {
+    for (const { kind, split, rows } of tables) {
+      const path = tablePath(run, kind, split);
+      const shards = shardCountOf(rows);
+      const name = `${kind}-${split}`;
+      const counted: TokenCounts[] = [];
+      counts.set(name, counted);
+      let shard = 0, read = 0;
+      for await (const some of batchesOf<SummarisedPost | Comparison>(rows)) {
+        const batch = { kind, rows: some } as RowBatch;
+        const number = shard++;
+        read += some.length;
+        if (read > rows.length) break;
+        const target = shardPath(path, number, shards);
+        const key = await keyOf(source, batch);
+        shardCount++;
+        const keep = (made: TokenShard) => {
+          counted[number] = countTokens(made);
+          if (split === "train" && number === 0) samples.push(...firstRows(name, made, tokenizer));
+          progress.step(done += some.length);
+        };
+        const known = await soundShard(files, target, key);
+        if (known) {
+          taken++;
+          keep(known);
+        } else {
+          const { count, tokenise } = await open();
+          await waitFor(count);
+          const work = tokenise(batch).then(async (made) => {
+            await writeShard(files, target, { ...made, key });
+            keep({ ...made, key });
+          });
+          const tracked: Promise<void> = work.finally(() => atWork.delete(tracked));
+          tracked.catch((error) => failure ??= { error });
+          atWork.add(tracked);
+        }
+        requireGoing();
+      }
+      if (read !== rows.length) {
+        throw new DamagedFileError(
+          `${name} had ${rows.length} rows when the run began and ${read} when they were read; ` +
+            `leave the data alone while a run reads them.`,
+        );
+      }
+    }
+    await waitFor(0);
+  } finally {
+    tokenisers?.close();
+    // Nothing may be written any more once the stage has ended.
+    await Promise.allSettled(atWork);
   }
-  for (const split of pairSplits) {
-    await tokenise("pairs", split, dataset.pairs[split], (pair) => pairRows(tokenizer, pair, limits));
+  for (const { kind, split, rows } of tables) {
+    await removeOthers(files, tablePath(run, kind, split), shardCountOf(rows));
   }
-  progress.step(done);
+
+  const figures = Object.fromEntries([...counts].map(([name, shards]) => [name, lengthsOf(shards)]));
   await logMetrics(run, "preprocess", 0, flatten(figures));
   const { longestQuery, longestResponse } = figures["posts-train"];
   progress.done(`queries to ${longestQuery} tokens, references to ${longestResponse}`);
-  return figures;
-}
-
-interface Limits {
-  queryTokens: number;
-  responseTokens: number;
-  preferenceTokens: number;
-}
-
-/** @throws QueryError naming the post, where it cannot be made to fit */
-export function postRow(tokenizer: Tokenizer, post: SummarisedPost, limits: Limits): Row {
-  const query = tldrQuery(tokenizer, post, limits.queryTokens);
-  const made = row(
-    tokenizer,
-    query,
-    referenceResponse(post.summary, `The summary of post ${post.id}`),
-    limits.responseTokens,
-    `post ${post.id}`,
-    "responseTokens",
-  );
-  if (!made.separable) {
-    throw new QueryError(
-      `In post ${post.id} a token spans query and summary; correct how the summary begins.`,
+  if (taken > 0) {
+    run.progress.note(
+      `${taken} of ${shardCount} token shards were there from before, made from the same rows, tokenizer and limits.`,
     );
   }
-  return made;
+  const notes = [...publishedLengths(figures, tokenizer), ...spanningRows(figures)];
+  for (const text of [lengthTable(figures), ...notes, ...samples]) run.progress.note(text);
+  return { tables: figures, samples, notes };
 }
 
-/**
- * The chosen summary's row, then the rejected one's. Only TL;DR's have a limit (nobody has published Qwen's longest CNN/DM response),
- * and a text that brings no space may share a token with the query: the reward model reads the end and nothing else.
- * @throws QueryError naming the comparison
- */
-export function pairRows(tokenizer: Tokenizer, pair: Comparison, limits: Limits): Row[] {
-  const { id, subreddit, title, post, article } = pair.source;
-  const query = article !== null ? cnndmQuery(tokenizer, { id, article }) : tldrQuery(
-    tokenizer,
-    { id, subreddit: subreddit ?? "", title: title ?? "", post: post ?? "" },
-    limits.queryTokens,
-  );
-  return [pair.chosen, pair.rejected].map(({ text }) =>
-    row(
-      tokenizer,
-      query,
-      preferenceResponse(text, `A summary compared on ${id}`),
-      article !== null ? Infinity : limits.preferenceTokens,
-      `comparison on ${id}`,
-      "preferenceTokens",
-    )
+function spanningRows(figures: Record<string, Lengths>): string[] {
+  return Object.entries(figures).filter(([, { spanning }]) => spanning > 0).map((
+    [name, { spanning, rows }],
+  ) =>
+    `In ${spanning} of ${rows} rows of ${name} a token spans query and response, as these are tokenised together.`
   );
 }
 
-function row(
-  tokenizer: Tokenizer,
-  query: { text: string; cut: number },
-  response: string,
-  most: number,
-  what: string,
-  field: string,
-): Row {
-  const { tokens, queryLength, separable } = tokenizeSequence(tokenizer, query.text, response);
-  const length = tokens.length - queryLength;
-  if (length > most) {
-    throw new QueryError(
-      `In ${what} the response has ${length} tokens, above --preprocess.${field} ${most}; raise that.`,
-    );
+function shardCountOf(rows: { length: number }): number {
+  return Math.max(1, Math.ceil(rows.length / shardRows));
+}
+
+/** Rows in batches of a shard each; at least one, which may be empty. */
+async function* batchesOf<T>(rows: Rows<T>): AsyncGenerator<T[]> {
+  let batch: T[] = [];
+  for await (const row of rows) {
+    batch.push(row);
+    if (batch.length < shardRows) continue;
+    yield batch;
+    batch = [];
   }
-  // A response has at least its EOS.
-  return { tokens, queryLength: Math.min(queryLength, tokens.length - 1), cut: query.cut, separable };
+  if (batch.length > 0 || rows.length === 0) yield batch;
 }
 
-function figuresOf(rows: readonly Row[]): TableFigures {
-  const longest = (length: (row: Row) => number) =>
-    rows.reduce((most, row) => Math.max(most, length(row)), 0);
-  const mean = (length: (row: Row) => number) =>
-    rows.reduce((sum, row) => sum + length(row), 0) / Math.max(1, rows.length);
-  const response = (row: Row) => row.tokens.length - row.queryLength;
-  return {
-    rows: rows.length,
-    longestQuery: longest((row) => row.queryLength),
-    longestResponse: longest(response),
-    longestSequence: longest((row) => row.tokens.length),
-    meanQuery: mean((row) => row.queryLength),
-    meanResponse: mean(response),
-    truncated: rows.filter(({ cut }) => cut > 0).length,
-    spanning: rows.filter(({ separable }) => !separable).length,
-  };
+/** Digest of a batch's texts and of what else its ids depend on. */
+function keyOf(source: Record<string, unknown>, batch: RowBatch): Promise<string> {
+  const texts = batch.kind === "posts"
+    ? batch.rows.map(({ subreddit, title, post, summary }) => [subreddit, title, post, summary])
+    : batch.rows.map(({ source: { subreddit, title, post, article }, chosen, rejected }) => [
+      ...[subreddit, title, post, article],
+      ...[chosen.text, rejected.text],
+    ]);
+  return sha256Of(new TextEncoder().encode(JSON.stringify([source, texts])));
 }
 
-function flatten(figures: Record<string, TableFigures>): Record<string, number> {
+/** A shard with this key that is undamaged; undefined where there is none. */
+async function soundShard(files: Files, path: string, key: string): Promise<TokenShard | undefined> {
+  if (!await files.exists(path)) return undefined;
+  try {
+    const shard = await readShard(files, path);
+    return shard.key === key ? shard : undefined;
+  } catch (error) {
+    if (error instanceof DamagedFileError) return undefined;
+    throw error;
+  }
+}
+
+/** Removes what an earlier run has left of a table that had another number of shards. */
+async function removeOthers(files: Files, table: string, shards: number): Promise<void> {
+  const folder = table.slice(0, table.lastIndexOf("/"));
+  const stem = table.slice(folder.length + 1).replace(/\.safetensors$/, "");
+  const own = new Set(Array.from({ length: shards }, (_, i) => shardPath(table, i, shards)));
+  for (const name of await files.list(folder)) {
+    const path = joinPath(folder, name);
+    const ofTable = name === `${stem}.safetensors` ||
+      /^-\d+-of-\d+\.safetensors$/.test(name.slice(stem.length));
+    if (name.startsWith(stem) && ofTable && !own.has(path)) await files.remove(path);
+  }
+}
+
+/** Whether all tables are there as they were written; if not, it is said which is not. */
+export async function tablesAreSound(run: Pick<Run, "path" | "files" | "progress">): Promise<boolean> {
+  const paths = [
+    ...postSplits.map((split) => tablePath(run, "posts", split)),
+    ...pairSplits.map((split) => tablePath(run, "pairs", split)),
+  ];
+  for (const path of paths) {
+    try {
+      await readTable(run.files, path);
+    } catch (error) {
+      if (!(error instanceof DamagedFileError || error instanceof FileAccessError)) throw error;
+      run.progress.note(error.message);
+      return false;
+    }
+  }
+  return true;
+}
+
+/** The first rows of a table as the models will read them. */
+function firstRows(name: string, table: TokenTable, tokenizer: Tokenizer): string[] {
+  return [0, 1].filter((row) => row < rowCount(table)).map((row) => shownRow(name, row, table, tokenizer));
+}
+
+function flatten(figures: Record<string, Lengths>): Record<string, number> {
   return Object.fromEntries(
     Object.entries(figures).flatMap(([table, values]) =>
       Object.entries(values).map(([name, value]) => [`precis/${table}/${name}`, value])
@@ -199,7 +268,7 @@ function flatten(figures: Record<string, TableFigures>): Record<string, number> 
   );
 }
 
-/** Rows of posts that the dataset has by split, to be compared with the tables. */
+/** Rows that there are to train on. */
 export function splitSizes(dataset: Dataset): { posts: number; pairs: number } {
   return { posts: dataset.posts.train.length, pairs: dataset.pairs.train.length };
 }

@@ -1,13 +1,14 @@
 /** How the reward model fares on held-out pairs: accuracy by split, batch and confidence, calibration, and the labels' own noise. */
 import type { Comparison } from "../comparisons.ts";
-import { type PairSplit, readTable, rowCount, sequenceAt } from "../dataset.ts";
+import { inMemory, readTable, rowCount, sequenceAt } from "../dataset.ts";
 import type { AccuracyRow, CalibrationBucket, RewardFigures } from "../report/data.ts";
 import type { Run } from "../run.ts";
 import { winRate } from "../winrate.ts";
 import { tablePath } from "./preprocess.ts";
 
 /** Splits that the reward model was not trained on; cnndm is out of its distribution. */
-const heldOut: readonly PairSplit[] = ["valid1", "valid2", "cnndm"];
+const heldOut = ["valid1", "valid2", "cnndm"] as const;
+type HeldOut = typeof heldOut[number];
 /** Training references that are scored once more to check the normalisation, at most. */
 const referenceRows = 256;
 /** Calibration buckets, and the fewest pairs that make one. */
@@ -15,7 +16,7 @@ const mostBuckets = 10, fewestPairs = 20;
 
 /** A held-out pair with the scores that it was given. */
 export interface ScoredPair extends Pick<Comparison, "batch" | "confidence"> {
-  split: PairSplit;
+  split: HeldOut;
   chosen: number;
   rejected: number;
   /** Gold score of the chosen summary less that of the rejected one, where there is a gold rule. */
@@ -23,7 +24,7 @@ export interface ScoredPair extends Pick<Comparison, "batch" | "confidence"> {
 }
 
 /** The pairs that will be scored: their split and place in it, spread evenly over all where there is a limit. */
-export function heldOutPairs(run: Pick<Run, "dataset" | "config">): { split: PairSplit; row: number }[] {
+export function heldOutPairs(run: Pick<Run, "dataset" | "config">): { split: HeldOut; row: number }[] {
   const all = heldOut.flatMap((split) => run.dataset.pairs[split].map((_, row) => ({ split, row })));
   const most = run.config.evaluate.pairs;
   if (most === 0 || most >= all.length) return all;
@@ -48,7 +49,10 @@ export async function measureReward(
   const { dataset, files, gold } = run;
   const chosenPairs = heldOutPairs(run);
   const posts = new Map(
-    gold ? Object.values(dataset.posts).flat().map((post) => [post.id, post] as const) : [],
+    gold
+      ? [...await inMemory(dataset.posts.train), ...dataset.posts.validation, ...dataset.posts.test]
+        .map((post) => [post.id, post] as const)
+      : [],
   );
   const pairs: ScoredPair[] = [];
   for (const split of heldOut) {

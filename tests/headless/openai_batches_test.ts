@@ -5,24 +5,24 @@ import { filesUnder } from "../../headless/hub_cache.ts";
 import { DamagedFileError } from "../../lab/bytes.ts";
 import { HubError } from "../../headless/hub_errors.ts";
 import { hubSettings } from "../../headless/hub_settings.ts";
-import { batchNames } from "../../headless/openai_batches.ts";
+import { batchFiles } from "../../headless/openai_batches.ts";
 import { serveHub } from "./hub_server.ts";
 
 const under = "/summarize-from-feedback/dataset/comparisons";
 const content = (name: string) => new TextEncoder().encode(`{"batch":"${name}"}\n`.repeat(500));
 
 Deno.test("the batches: 3 to 20, 22, CNN/DM and edit_b2_eval_test, without a 21st", () => {
-  assertEquals(batchNames.length, 23);
+  assertEquals(batchFiles.length, 23);
   for (
     const name of ["batch3", "batch20", "batch22", "batch0_cnndm", "cnndm0", "cnndm2", "edit_b2_eval_test"]
   ) {
-    assert(batchNames.includes(`${name}.json`), name);
+    assert(batchFiles.includes(`${name}.json`), name);
   }
-  assert(!batchNames.includes("batch21.json"));
+  assert(!batchFiles.includes("batch21.json"));
 });
 
 Deno.test("batches from a URL", async (t) => {
-  const plain = Object.fromEntries(batchNames.map((name) => [`${under}/${name}`, content(name)]));
+  const plain = Object.fromEntries(batchFiles.map((name) => [`${under}/${name}`, content(name)]));
   const server = serveHub({}, { plain });
   const home = await Deno.makeTempDir({ prefix: "precis-hub-" });
   const base = server.endpoint + under;
@@ -85,9 +85,9 @@ Deno.test("batches from a URL", async (t) => {
     commit = fetched.commit!;
     assertMatch(commit, /^[0-9a-f]{40}$/);
     assertEquals(fetched.folder, folder);
-    assertEquals(fetched.files.map(({ path }) => path), batchNames);
-    assertEquals(await filesUnder(folder), batchNames);
-    for (const name of batchNames) assertEquals(await Deno.readFile(`${folder}/${name}`), content(name));
+    assertEquals(fetched.files.map(({ path }) => path), batchFiles);
+    assertEquals(await filesUnder(folder), batchFiles);
+    for (const name of batchFiles) assertEquals(await Deno.readFile(`${folder}/${name}`), content(name));
     const gets = server.met.slice(before).filter(({ method }) => method === "GET");
     assert(!gets.some(({ path }) => path.endsWith("/batch4.json")));
     assertEquals(gets.filter(({ path }) => path.endsWith("/batch8.json")).map(({ range }) => range), [

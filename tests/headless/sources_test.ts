@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "deno-std/asser
 import { DamagedFileError, joinPath, memoryFiles } from "../../lab/bytes.ts";
 import { silent } from "../../lab/progress.ts";
 import { diskFiles } from "../../headless/files.ts";
-import { batchNames } from "../../headless/openai_batches.ts";
+import { batchFiles } from "../../headless/openai_batches.ts";
 import { digestSources, fetchSources, pinnedSources } from "../../headless/sources.ts";
 import { testRuntime } from "../kernels/testing.ts";
 import { assertExplained, ground, tiny, train } from "./training.ts";
@@ -76,7 +76,7 @@ Deno.test("a run whose model, posts and comparisons are fetched", async (t) => {
   };
   const batch = await read("data/comparisons/batch1.json");
   const plain = Object.fromEntries(
-    batchNames.map((name) => [`/comparisons/${name}`, name === "batch3.json" ? batch : new Uint8Array()]),
+    batchFiles.map((name) => [`/comparisons/${name}`, name === "batch3.json" ? batch : new Uint8Array()]),
   );
   const server = serveHub({ "models/some/model": model, "datasets/some/posts": posts }, { plain });
   const env = { HF_HOME: home, HF_ENDPOINT: server.endpoint, HF_TOKEN: "" };

@@ -1,13 +1,15 @@
 import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { DamagedFileError, memoryFiles } from "../../lab/bytes.ts";
 import {
-  loadTldrFolder,
   queryAt,
+  readShard,
   readTable,
   rowCount,
   sequenceAt,
+  shardPath,
   tableOf,
-  writeTable,
+  type TokenTable,
+  writeShard,
 } from "../../lab/dataset.ts";
 import { feedDamaged } from "./damage.ts";
 
@@ -17,15 +19,27 @@ const rows = [
   { tokens: [1, 2, 3, 4, 5, 6, 3], queryLength: 6 },
 ];
 
-Deno.test("a table comes back row by row", async () => {
-  const files = memoryFiles();
-  await writeTable(files, "t.safetensors", tableOf(rows));
-  const table = await readTable(files, "t.safetensors");
-  assertEquals(rowCount(table), 3);
-  rows.forEach(({ tokens, queryLength }, i) => {
-    assertEquals(Array.from(sequenceAt(table, i)), tokens);
-    assertEquals(Array.from(queryAt(table, i)), tokens.slice(0, queryLength));
-  });
+const shardOf = (table: TokenTable) => ({ ...table, key: "k", truncated: 2, spanning: 1 });
+
+Deno.test("a table comes back row by row, in however many shards it is", async () => {
+  for (const parts of [[rows], [rows.slice(0, 1), rows.slice(1)], [[], rows.slice(0, 2), rows.slice(2)]]) {
+    const files = memoryFiles();
+    await files.makeDirectory("data");
+    for (const [i, part] of parts.entries()) {
+      const path = shardPath("data/t.safetensors", i, parts.length);
+      await writeShard(files, path, shardOf(tableOf(part)));
+      assertEquals(await readShard(files, path), shardOf(tableOf(part)));
+    }
+    const table = await readTable(files, "data/t.safetensors");
+    assertEquals(rowCount(table), 3);
+    rows.forEach(({ tokens, queryLength }, i) => {
+      assertEquals(Array.from(sequenceAt(table, i)), tokens);
+      assertEquals(Array.from(queryAt(table, i)), tokens.slice(0, queryLength));
+    });
+    const last = shardPath("data/t.safetensors", parts.length - 1, parts.length);
+    await files.remove(last);
+    await assertRejects(() => readTable(files, "data/t.safetensors"), DamagedFileError, `${last} is missing`);
+  }
 });
 
 Deno.test("a table whose rows do not fit together is refused", async () => {
@@ -41,7 +55,7 @@ Deno.test("a table whose rows do not fit together is refused", async () => {
     ]
   ) {
     const files = memoryFiles();
-    await writeTable(files, "t.safetensors", { ...sound, ...change });
+    await writeShard(files, "t.safetensors", shardOf({ ...sound, ...change }));
     await assertRejects(
       () => readTable(files, "t.safetensors"),
       DamagedFileError,
@@ -50,86 +64,28 @@ Deno.test("a table whose rows do not fit together is refused", async () => {
   }
 });
 
-Deno.test("a thousand damaged tables end in a named error, or have rows with a query and a response", async () => {
+Deno.test("a table that says something else of itself than was written is refused", async () => {
   const files = memoryFiles();
-  await writeTable(files, "t.safetensors", tableOf(rows));
+  await writeShard(files, "t.safetensors", shardOf(tableOf(rows)));
+  const text = new TextDecoder("latin1").decode(await files.read("t.safetensors"));
+  for (const [from, to] of [['"truncated":"2"', '"truncated":"3"'], ['"key":"k"', '"key":"j"']]) {
+    assert(text.includes(from));
+    const changed = Uint8Array.from(text.replace(from, to), (character) => character.charCodeAt(0));
+    await assertRejects(
+      () => readShard(memoryFiles({ "t.safetensors": changed }), "t.safetensors"),
+      DamagedFileError,
+      "t.safetensors is not as it was written; run the stage preprocess again.",
+    );
+  }
+});
+
+Deno.test("a thousand damaged tables end in a named error, or are as they were written", async () => {
+  const files = memoryFiles();
+  await writeShard(files, "t.safetensors", shardOf(tableOf(rows)));
   await feedDamaged((await files.read("t.safetensors")).slice(), async (bytes) => {
-    const table = await readTable(memoryFiles({ "t.safetensors": bytes }), "t.safetensors");
-    let tokens = 0;
-    for (let i = 0; i < rowCount(table); i++) {
-      const [query, all] = [queryAt(table, i).length, sequenceAt(table, i).length];
-      assert(query > 0 && query < all);
-      tokens += all;
-    }
-    assertEquals(tokens, table.tokens.length);
+    assertEquals(
+      await readShard(memoryFiles({ "t.safetensors": bytes }), "t.safetensors"),
+      shardOf(tableOf(rows)),
+    );
   }, { names: "t.safetensors" });
-});
-
-/** A data folder whose comparisons are on these splits, file by file; null says nothing. */
-function dataFolder(batches: Record<string, (string | null)[]>) {
-  const post = JSON.stringify({ id: "t3_1", subreddit: "tifu", title: "A", post: "B", summary: "C" });
-  const pair = (split: string | null) => ({
-    info: { id: "t3_1", subreddit: "tifu", title: "A", post: "B" },
-    summaries: [{ text: " first" }, { text: " second" }],
-    choice: 0,
-    ...(split && { split }),
-  });
-  return memoryFiles({
-    ...Object.fromEntries(["train", "valid", "test"].map((name) => [`d/${name}.jsonl`, post])),
-    "d/comparisons/notes.txt": "",
-    ...Object.fromEntries(
-      Object.entries(batches).map(([name, splits]) => [
-        `d/comparisons/${name}`,
-        splits.map((split) => JSON.stringify(pair(split))).join("\n"),
-      ]),
-    ),
-  });
-}
-
-Deno.test("comparisons without a split are left out, counted by file, and the first is named", async () => {
-  const all = await loadTldrFolder(
-    dataFolder({ "batch3.json": ["train", "valid1"], "batch4.json": ["valid2"] }),
-    "d",
-  );
-  assertEquals([all.pairs.train.length, all.pairs.valid1.length, all.pairs.valid2.length, all.notes], [
-    1,
-    1,
-    1,
-    [],
-  ]);
-  const some = await loadTldrFolder(
-    dataFolder({
-      "batch3.json": ["train", null, "train", null],
-      "batch4.json": ["valid1"],
-      "batch5.json": [null],
-    }),
-    "d",
-  );
-  assertEquals([some.pairs.train.length, some.pairs.valid1.length], [2, 1]);
-  assertEquals(some.notes, [
-    'Comparisons that do not say which split they are of ("split": train, valid1 or valid2) are left out: ' +
-    "2 of 4 in d/comparisons/batch3.json, the first in line 2; 1 of 1 in d/comparisons/batch5.json, the first in line 1.",
-  ]);
-});
-
-Deno.test("posts that are missing are an error, held-out comparisons that are missing are said", async () => {
-  const files = dataFolder({ "batch3.json": ["train"] });
-  assertEquals((await loadTldrFolder(files, "d")).notes, [
-    "No comparison in d/comparisons is of the splits valid1 and valid2: the reward model's accuracy will not be known.",
-  ]);
-  await files.writeAtomic("d/valid.jsonl", new TextEncoder().encode("\n"));
-  await assertRejects(() => loadTldrFolder(files, "d"), DamagedFileError, "d/valid.jsonl has no posts");
-});
-
-Deno.test("a folder without comparisons, or with none that says its split, is refused", async () => {
-  await assertRejects(
-    () => loadTldrFolder(dataFolder({}), "d"),
-    DamagedFileError,
-    "d/comparisons has no comparisons",
-  );
-  await assertRejects(
-    () => loadTldrFolder(dataFolder({ "batch3.json": [null, null] }), "d"),
-    DamagedFileError,
-    "None of the 2 comparisons in d/comparisons say which split they are of",
-  );
 });

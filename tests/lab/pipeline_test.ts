@@ -85,6 +85,11 @@ gpuTest(
       "unfinished or has other settings",
     );
     assertEquals(await ran(slow), [false, true]);
+    const table = "run/data/pairs-valid2.safetensors";
+    const damaged = (await files.read(table)).slice();
+    damaged[damaged.length - 1] ^= 1;
+    await files.writeAtomic(table, damaged);
+    assertEquals(await ran(slow), [true, true], "tables that are not as they were written are made again");
   },
 );
 

@@ -1,25 +1,22 @@
 import { assertEquals, assertThrows } from "deno-std/assert/mod.js";
 import { DamagedFileError } from "../../lab/bytes.ts";
-import { readTldr } from "../../lab/tldr.ts";
+import { readJsonLines, tldrColumns, tldrRow } from "../../lab/tldr.ts";
 import { feedDamaged } from "./damage.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const row = { id: "t3_1", subreddit: "tifu", title: "A", post: "B\nC", summary: "D" };
+const rowsIn = (content: Uint8Array) => Array.from(readJsonLines("train.jsonl", content), tldrRow);
 
 Deno.test("rows are read line by line, over byte order mark, CRLF, blank lines and a missing last newline", () => {
   const text = `\ufeff${JSON.stringify({ ...row, extra: 1 })}\r\n\n${JSON.stringify({ ...row, id: "t3_2" })}`;
-  assertEquals([...readTldr("train.jsonl", bytes(text))], [row, { ...row, id: "t3_2" }]);
-  assertEquals([...readTldr("train.jsonl", bytes(""))], []);
+  assertEquals(rowsIn(bytes(text)), [row, { ...row, id: "t3_2" }]);
+  assertEquals(rowsIn(bytes("")), []);
 });
 
 Deno.test("a bad line is named by file and number", () => {
   const good = JSON.stringify(row) + "\n";
   const refused = (text: string | Uint8Array, message: string) =>
-    assertThrows(
-      () => [...readTldr("train.jsonl", typeof text === "string" ? bytes(text) : text)],
-      DamagedFileError,
-      message,
-    );
+    assertThrows(() => rowsIn(typeof text === "string" ? bytes(text) : text), DamagedFileError, message);
   refused(good + "\n{bad}\n", "train.jsonl:3 is not valid JSON;");
   refused(good + '{"id": "t3', "train.jsonl:2 is not valid JSON (the file ends within it");
   refused(good + "[]\n", "train.jsonl:2 is not a JSON object");
@@ -30,10 +27,8 @@ Deno.test("a bad line is named by file and number", () => {
 
 Deno.test("a thousand damaged files give rows or a named error", async () => {
   await feedDamaged((JSON.stringify(row) + "\n").repeat(3), (damaged) => {
-    for (const read of readTldr("train.jsonl", damaged)) {
-      for (const field of ["id", "subreddit", "title", "post", "summary"] as const) {
-        assertEquals(typeof read[field], "string");
-      }
+    for (const read of rowsIn(damaged)) {
+      for (const field of tldrColumns) assertEquals(typeof read[field], "string");
     }
   }, { names: "train.jsonl:" });
 });
