@@ -77,8 +77,7 @@ export async function fillTensors(
 async function strayNumber(source: NumberSource, name: string, element: number): Promise<DamagedFileError> {
   const { format, bytes } = await source.read(name, element, element + 1);
   const bits = bytes.reduce((word, byte, i) => word | byte << 8 * i, 0);
-  const [exponent, mantissa] =
-    { bf16: [0x7f80, 0x7f], f16: [0x7c00, 0x3ff], f32: [0x7f800000, 0x7fffff] }[format];
+  const mantissa = { bf16: 0x7f, f16: 0x3ff, f32: 0x7fffff }[format];
   const infinity = bits >>> (8 * bytes.length - 1) ? "-Infinity" : "Infinity";
   const value = bits & mantissa ? "NaN" : infinity;
   return new DamagedFileError(
