@@ -22,6 +22,7 @@ import { scalarHead } from "../../kernels/scalar_head.ts";
 import { swiglu } from "../../kernels/swiglu.ts";
 import type { Tensor } from "../../kernels/tensor.ts";
 import { whiten } from "../../kernels/whiten.ts";
+import { widen } from "../../kernels/widen.ts";
 import { generate } from "../../lab/generate.ts";
 import { allocateQwen2, hiddenStates, type Qwen2, tokenBatch } from "../../lab/qwen2.ts";
 import type { Qwen2Config } from "../../lab/qwen2_config.ts";
@@ -141,6 +142,10 @@ async function runLosses(gpu: Gpu): Promise<void> {
     const state = { weights: odd(), gradients: odd(), firstMoment: odd(), secondMoment: odd() };
     adamw(gpu, state, { learningRate: 1, beta1: 0.9, beta2: 0.9, eps: 1e-5, weightDecay: 0, step: 1 });
     gpu.addInto(f32("sum", B * T), reference);
+    for (const format of ["bf16", "f16", "f32"] as const) {
+      const first = { first: u32("first", 1), slot: 0, at: 0 };
+      widen(gpu, { format, bytes: new Uint8Array(8) }, { target: f32("widened", D), to: 0 }, first);
+    }
   });
   await gpu.finish();
 }

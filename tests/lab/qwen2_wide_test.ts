@@ -1,6 +1,7 @@
 /**
  * The stages' own steps at Qwen2.5-0.5B's width and vocabulary against transformers and PyTorch (tests/oracles/qwen2_wide.py), on weights
- * that both sides make from a seed. Two layers by default; with PRECIS_FULL_SIZE=DIR as many as DIR/golden.json was made with:
+ * that both sides make from a seed. By default the steps of SFT and of the reward model with two layers; with PRECIS_FULL_SIZE=DIR a PPO
+ * update too, and as many layers as DIR/golden.json was made with:
  *
  *   python tests/oracles/qwen2_wide.py --layers 24 --ppo-layers 22 --out DIR/golden.json
  *   PRECIS_FULL_SIZE=DIR deno test -A tests/lab/qwen2_wide_test.ts      (about 15 GB of memory on a software adapter)
@@ -80,7 +81,7 @@ const golden: Golden = fullSize
 const at = `${golden.layers} layers at full width`;
 if (!fullSize) {
   console.log(
-    "Qwen2.5-0.5B with all 24 layers: skipped; set PRECIS_FULL_SIZE (see tests/lab/qwen2_wide_test.ts)",
+    "all 24 layers of Qwen2.5-0.5B, and PPO: skipped; set PRECIS_FULL_SIZE (see tests/lab/qwen2_wide_test.ts)",
   );
 }
 
@@ -163,7 +164,7 @@ gpuTest(`PyTorch agrees with a step of SFT: ${at}`, async (gpu) => {
     (await tokenLogprobs(gpu, model, probes, { temperature: 1, microTokens: 4096 })).map((row) =>
       row.logprob
     );
-  assertNear((await forward()).flatMap((row) => [...row]), logprob.flat(), "logprobs", 1e-5);
+  if (fullSize) assertNear((await forward()).flatMap((row) => [...row]), logprob.flat(), "logprobs", 1e-5);
 
   model.parameters.train();
   const table = tableOf(texts.map((tokens, i) => ({ tokens, queryLength: queries[i] })));
@@ -177,8 +178,10 @@ gpuTest(`PyTorch agrees with a step of SFT: ${at}`, async (gpu) => {
     const off = Math.max(...actual.map((value, n) => Math.abs(value - values[n]))) / expected.learningRate;
     assert(off < 5e-3, `the step of ${name} is off by ${off} of the learning rate`);
   }
-  const after = (await forward()).map((row) => -row.reduce((sum, x) => sum + x, 0) / row.length);
-  assertNear([(after[0] + after[1]) / 2], [expected.lossAfter], "loss after the step", 1e-3);
+  if (fullSize) {
+    const after = (await forward()).map((row) => -row.reduce((sum, x) => sum + x, 0) / row.length);
+    assertNear([(after[0] + after[1]) / 2], [expected.lossAfter], "loss after the step", 1e-3);
+  }
   console.log(
     `loss off by ${relative(figures.loss, expected.loss)}, norm by ${
       relative(figures.norm, expected.gradNorm)
@@ -211,7 +214,7 @@ gpuTest(`PyTorch agrees with a step of the reward model: ${at}`, async (gpu) => 
   gpu.trim();
 });
 
-gpuTest(`PyTorch agrees with a first PPO update: ${golden.ppo.layers} layers at full width`, async (gpu) => {
+async function ppoAgrees(gpu: Gpu): Promise<void> {
   const { queries, responses, logprob, values, scores, ...expected } = golden.ppo;
   const seeds = [golden.seed, golden.seed + 1];
   const run = runOn(gpu);
@@ -262,4 +265,8 @@ gpuTest(`PyTorch agrees with a first PPO update: ${golden.ppo.layers} layers at 
   assertEquals(await draw(), drawn);
   for (const network of [policy, critic]) network.parameters.drop();
   gpu.trim();
-});
+}
+
+if (fullSize) {
+  gpuTest(`PyTorch agrees with a first PPO update: ${golden.ppo.layers} layers at full width`, ppoAgrees);
+}
