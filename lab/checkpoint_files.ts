@@ -159,16 +159,29 @@ export function requireTensors(
   );
 }
 
-/** A tensor to be written; `read` is called once, when its turn comes. */
+/** A tensor as `readRows` gives it, in pieces of at most `elements` numbers (or one row), in order. */
+export async function* readInPieces(
+  weights: CheckpointWeights,
+  name: string,
+  elements = 4 << 20,
+): AsyncGenerator<Float32Array> {
+  const shape = weights.shape(name);
+  const rows = Math.max(1, Math.floor(elements / elementsOf(shape.slice(1))));
+  for (let from = 0; from < shape[0]; from += rows) {
+    yield await weights.readRows(name, from, Math.min(shape[0], from + rows));
+  }
+}
+
+/** A tensor to be written; `read` is called once, when its turn comes, and gives it whole or in pieces. */
 export interface WeightToWrite {
   name: string;
   shape: readonly number[];
-  read(): Float32Array | Promise<Float32Array>;
+  read(): Float32Array | Promise<Float32Array> | AsyncIterable<Float32Array>;
 }
 
 /**
  * Writes a model folder. The file that makes it a model (`model.safetensors`, or the index) comes last, so that a kill leaves nothing
- * that opens. One tensor is in memory at a time.
+ * that opens. At most one tensor is in memory at a time.
  *
  * @param config what goes into `config.json`, for instance `qwen2ConfigJson(…)`
  * @param dtype of every tensor in the file; BF16 and F16 round to nearest even
@@ -210,7 +223,7 @@ export async function writeCheckpoint(
     files.writeAtomic(
       joinPath(folder, file),
       // transformers refuses files that do not say which framework's layout they follow.
-      safetensorsBytes(tensors, (tensor) => Promise.resolve(tensor.read()), { format: "pt" }),
+      safetensorsBytes(tensors, (tensor) => tensor.read(), { format: "pt" }),
     );
   if (shards.length <= 1) return await write(SINGLE, plans);
 
