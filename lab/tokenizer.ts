@@ -8,6 +8,9 @@ import { DamagedFileError, joinPath, parseJson } from "./bytes.ts";
 /** The text of the end-of-sequence token: the one that ends every response, in Qwen's base and instruct models alike. */
 export const endOfText = "<|endoftext|>";
 
+/** The text of the padding token in folders that we export. There it has an id for others' sake; `encode` never gives it. */
+export const padText = "<|pad|>";
+
 /** A byte-level BPE tokenizer with the two ids that the recipe needs. */
 export interface Tokenizer {
   /**
@@ -65,7 +68,9 @@ export async function buildTokenizer(
   config: Record<string, unknown>,
   embeddingRows = Infinity,
 ): Promise<Tokenizer> {
-  const { vocabulary, added } = checkTokenizerJson(path, json);
+  const { vocabulary, added: listed } = checkTokenizerJson(path, json);
+  const largest = Math.max(...listed.map(({ id }) => id));
+  const added = listed.filter(({ id, content }) => content !== padText || id !== largest);
 
   const texts: string[] = [];
   for (const [token, id] of vocabulary) texts[id] = token;
@@ -85,7 +90,12 @@ export async function buildTokenizer(
   const library = await import("@huggingface/tokenizers");
   const encoder = (() => {
     try {
-      const built = new library.Tokenizer(json as Record<string, unknown>, config);
+      const known = new Set(added.map(({ id }) => id));
+      const own = json as { added_tokens: AddedToken[] };
+      const built = new library.Tokenizer(
+        { ...own, added_tokens: own.added_tokens.filter(({ id }) => known.has(id)) },
+        config,
+      );
       built.encode(" a\n1");
       return built;
     } catch (error) {
