@@ -7,7 +7,6 @@ import { type Config, readConfig } from "../lab/config.ts";
 import { boolean, choice, text } from "../lab/config_fields.ts";
 import { type CardFacts, modelCard, type ModelRole, originOf } from "../lab/export/card.ts";
 import { dtypes, exportModel, formats, openSource } from "../lab/export/model_folder.ts";
-import { formatBytes } from "../lab/format.ts";
 import type { Progress } from "../lab/progress.ts";
 import type { Evaluation, RunRecord } from "../lab/report/data.ts";
 import { failWith } from "./exit.ts";
@@ -121,10 +120,7 @@ async function writeFolder(
   const origin = originOf(facts?.config.model ?? (isDemoBase(folder) ? "demo" : folder));
   const baseModel = flags.baseModel || origin.baseModel;
   const license = flags.license || (flags.baseModel ? originOf(flags.baseModel) : origin).license;
-  const stage = progress.stage("export", {
-    steps: Math.round(source.bytes(flags.dtype) / 2 ** 20),
-    unit: "MiB",
-  });
+  const stage = progress.stage("export", { steps: source.bytes(flags.dtype), unit: "bytes" });
   const inUse = await files.exists(flags.out) && (await files.list(flags.out)).length > 0;
   let exported;
   try {
@@ -151,7 +147,7 @@ async function writeFolder(
     run: facts,
   };
   await files.writeAtomic(joinPath(flags.out, "README.md"), new TextEncoder().encode(modelCard(card)));
-  stage.done(`${formatBytes(source.bytes(flags.dtype))} of weights in ${flags.dtype}`);
+  stage.done(`weights in ${flags.dtype}`);
   if (license === "other") {
     progress.note(
       "The card says license: other, as the base model is not known; name it with --baseModel or --license.",

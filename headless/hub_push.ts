@@ -5,7 +5,8 @@
 import { commit, createRepo, HubApiError } from "@huggingface/hub";
 import { toFileUrl } from "deno-std/path/mod.js";
 import { formatBytes } from "../lab/format.ts";
-import { countMebibytes, type Progress } from "../lab/progress.ts";
+import type { Progress } from "../lab/progress.ts";
+import { HubError } from "./hub_errors.ts";
 import type { HubSettings } from "./hub_settings.ts";
 
 export interface PushOptions {
@@ -24,15 +25,19 @@ export function checkRepositoryName(name: string): void {
   }
 }
 
-/** @throws Error in one sentence where there is no token */
+/** @throws HubError in one sentence where there is no token */
 export function requireToken({ endpoint, token }: PushOptions["settings"]): string {
   if (!token) {
-    throw new Error(
+    throw new HubError(
+      "access",
       `--push needs a token with write access: make one at ${endpoint}/settings/tokens and set HF_TOKEN to it.`,
     );
   }
   if (!token.startsWith("hf_")) {
-    throw new Error('The token of the Hugging Face Hub should begin with "hf_"; check HF_TOKEN.');
+    throw new HubError(
+      "access",
+      'The token of the Hugging Face Hub should begin with "hf_"; check HF_TOKEN.',
+    );
   }
   return token;
 }
@@ -40,7 +45,7 @@ export function requireToken({ endpoint, token }: PushOptions["settings"]): stri
 /**
  * Makes the repository if need be and commits every file under the folder.
  * @returns the commit's page
- * @throws Error in one sentence with the remedy
+ * @throws HubError in one sentence with the remedy
  */
 export async function pushFolder(folder: string, name: string, options: PushOptions): Promise<string> {
   checkRepositoryName(name);
@@ -55,12 +60,13 @@ export async function pushFolder(folder: string, name: string, options: PushOpti
   }));
   let size = 0, sent = 0;
   for (const { content } of operations) size += (await Deno.stat(content)).size;
-  const stage = progress.stage("push", { steps: Math.round(size / 2 ** 20), unit: "MiB" });
-  const report = countMebibytes(stage);
+  const stage = progress.stage("push", { steps: size, unit: "bytes" });
   /** Counts what has gone to storage: the library tells only of hashing. */
   const counting: typeof fetch = async (input, init) => {
     const response = await fetch(input, init);
-    if (init?.method === "PUT" && response.ok && init.body instanceof Blob) report(sent += init.body.size);
+    if (init?.method === "PUT" && response.ok && init.body instanceof Blob) {
+      stage.step(sent += init.body.size);
+    }
     return response;
   };
   try {
@@ -78,7 +84,7 @@ export async function pushFolder(folder: string, name: string, options: PushOpti
       useXet: false,
       fetch: counting,
     }))!;
-    stage.done(`${operations.length} files, ${formatBytes(size)}`);
+    stage.done(`${operations.length} files of ${formatBytes(size)} in all`);
     return made.url;
   } catch (error) {
     throw explained(error, folder, name, settings);
@@ -103,21 +109,24 @@ function explained(error: unknown, folder: string, name: string, settings: PushO
   if (error instanceof HubApiError) {
     const { statusCode } = error;
     if (statusCode === 401) {
-      return new Error(
+      return new HubError(
+        "access",
         `${host} does not accept the token in ${settings.tokenFrom}; make one with write access at ` +
           `${settings.endpoint}/settings/tokens, ${again}.`,
         cause,
       );
     }
     if (statusCode === 403) {
-      return new Error(
+      return new HubError(
+        "access",
         `The token in ${settings.tokenFrom} may not write to ${name}; it needs write access, and its account must be ` +
           `${name.split("/")[0]} or belong to it: change one of them, ${again}.`,
         cause,
       );
     }
     if (statusCode === 409 || statusCode === 412) {
-      return new Error(
+      return new HubError(
+        "busy",
         `${name} was changed by someone else during the upload, and nothing was committed; see what it holds, ${again}.`,
         cause,
       );
@@ -126,7 +135,8 @@ function explained(error: unknown, folder: string, name: string, settings: PushO
       0,
       200,
     );
-    return new Error(
+    return new HubError(
+      "busy",
       `${host} answered ${statusCode}${
         said && ` (${said.replace(/\.$/, "")})`
       }, and nothing was committed; wait a while, ${again}.`,
@@ -137,7 +147,8 @@ function explained(error: unknown, folder: string, name: string, settings: PushO
     error instanceof TypeError ||
     (error instanceof Error && /^(?:Http|Connection\w+|TimedOut)$/.test(error.name))
   ) {
-    return new Error(
+    return new HubError(
+      "unreachable",
       `${host} cannot be reached (${
         error.message.replace(/\.$/, "")
       }), and nothing was committed; see to the network, ${again}.`,

@@ -17,6 +17,7 @@ import {
   type ValueOf,
   type Values,
 } from "./config_fields.ts";
+import { shortened } from "./bytes.ts";
 import { presets } from "./presets.ts";
 
 /** What the origins of defaults refer to. */
@@ -75,17 +76,28 @@ export const schema = {
       neutral: true,
     }),
     model: text("Qwen/Qwen2.5-0.5B", {
-      doc: 'Base model: folder or Hub id; "demo" is the embedded one',
+      doc: 'Base model: folder or Hub id (owner/name@revision); "demo" is the embedded one',
       from: "ours; P2 has Pythia",
       placeholder: "MODEL",
     }),
-    data: text("data", {
-      doc: 'Folder with TL;DR posts and comparisons; "demo" is the embedded data',
+    data: text("vwxyzjn/summarize_from_feedback_tldr_3_filtered", {
+      doc: 'TL;DR posts: folder or Hub id; "demo" is the embedded data, comparisons included',
+      from: "P2",
+      placeholder: "DATA",
+    }),
+    comparisons: text("", {
+      doc: "Comparisons: folder, Hub id or URL; none = those in data's folder, or else OpenAI's",
       from: "ours",
-      placeholder: "FOLDER",
+      placeholder: "DATA",
+      mayBeEmpty: true,
     }),
     gpu: choice(["auto", "dawn", "native"], "auto", {
       doc: "WebGPU implementation; auto is Dawn on a GPU and Deno's own on software adapters",
+      from: "ours",
+      neutral: true,
+    }),
+    recompute: choice(["none", "layers"], "none", {
+      doc: "layers: activations are computed twice rather than kept; same numbers, less memory",
       from: "ours",
       neutral: true,
     }),
@@ -427,7 +439,9 @@ export function readConfig(json: unknown, what = "the configuration"): Config {
     for (const name of Object.keys(values)) {
       if (!Object.hasOwn(fields, name) && !(at === "" && Object.hasOwn(schema, name) && name !== "run")) {
         throw new RangeError(
-          `${what} has an unknown field ${at}${name}${nearestOf(at + name, [...fieldByPath.keys()])}.`,
+          `${what} has an unknown field ${shortened(at + name)}${
+            nearestOf(at + name, [...fieldByPath.keys()])
+          }.`,
         );
       }
     }
@@ -448,7 +462,12 @@ export function readConfig(json: unknown, what = "the configuration"): Config {
 }
 
 /** What no single field can know. */
-function checkTogether({ ppo, evaluate }: Config): void {
+function checkTogether({ data, comparisons, ppo, evaluate }: Config): void {
+  if (data === "demo" && comparisons !== "") {
+    throw new RangeError(
+      "The demo's data has its own comparisons; leave --comparisons out or name other --data.",
+    );
+  }
   if (ppo.batch > ppo.episodes) {
     throw new RangeError(
       `ppo.batch is ${ppo.batch} but only ppo.episodes ${ppo.episodes} are to be sampled; lower the one or raise the other.`,
@@ -530,7 +549,8 @@ export function derivedFields(config: Config, data: { posts: number; pairs: numb
     const [what, has, batch] = rows < config.sft.batch
       ? ["posts", rows, "sft.batch"]
       : ["pairs", pairs, "reward.batch"];
-    throw new RangeError(`The training split has ${has} ${what}, too few for one batch; lower --${batch}.`);
+    const remedy = has === 0 ? "check --data" : `lower --${batch}`;
+    throw new RangeError(`The training split has ${has} ${what}, too few for one batch; ${remedy}.`);
   }
   const { episodes, batch, minibatches, epochs } = config.ppo;
   const updates = Math.floor(episodes / batch);
@@ -541,7 +561,7 @@ export function derivedFields(config: Config, data: { posts: number; pairs: numb
       updates,
       steps: updates * epochs * minibatches,
       minibatch: batch / minibatches,
-      passes: updates * batch / rows,
+      passes: updates * batch / data.posts,
     },
   };
 }

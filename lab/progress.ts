@@ -25,15 +25,6 @@ export const silent: Progress = {
   note() {},
 };
 
-/** For a stage whose steps are MiB: takes bytes done so far, and makes a step of each further MiB. */
-export function countMebibytes(stage: StageProgress | undefined): (bytes: number) => void {
-  let last = 0;
-  return (bytes) => {
-    const done = Math.round(bytes / 2 ** 20);
-    if (done > last) stage?.step(last = done);
-  };
-}
-
 /** Steps and tokens a second over the last few steps, so that the compilation of shaders in the first is soon forgotten. */
 export class Rate {
   /** The time is that at which `step` was done; `tokens` have been counted since the first mark. */

@@ -66,7 +66,7 @@ function frontMatter({ role, to, baseModel, license, model, run }: CardFacts): s
     ...(to === "onnx" ? ["onnx"] : []),
     ...(to === "onnx" && !model.score ? ["transformers.js"] : []),
   ];
-  const data = run && hubDataset(run.config.data);
+  const data = run ? hubDatasets(run.config) : [];
   const library = to === "huggingface" ? "transformers" : model.score ? "onnx" : "transformers.js";
   return [
     "---",
@@ -74,7 +74,7 @@ function frontMatter({ role, to, baseModel, license, model, run }: CardFacts): s
     `pipeline_tag: ${model.score ? "text-classification" : "text-generation"}`,
     `license: ${JSON.stringify(license)}`,
     ...(baseModel ? [`base_model: ${JSON.stringify(baseModel)}`, "base_model_relation: finetune"] : []),
-    ...(data ? ["datasets:", `- ${JSON.stringify(data)}`] : []),
+    ...(data.length > 0 ? ["datasets:", ...data.map((name) => `- ${JSON.stringify(name)}`)] : []),
     "language:",
     "- en",
     "tags:",
@@ -237,19 +237,21 @@ function recipe({ role, run }: CardFacts): string[] {
   ];
 }
 
-function dataSentence({ data }: Config): string {
+function dataSentence(config: Config): string {
+  if (config.data === "demo") {
+    return "the synthetic posts and comparisons of Précis' demo (generated, no real people).";
+  }
   // A folder's path is nobody's business but its owner's.
-  const named = hubDataset(data);
-  return data === "demo"
-    ? "the synthetic posts and comparisons of Précis' demo (generated, no real people)."
-    : `Reddit TL;DR posts with their summaries, and OpenAI's human comparisons of summaries${
-      named ? ` (${named})` : ""
-    }.`;
+  const named = hubDatasets(config);
+  return "Reddit TL;DR posts with their summaries, and OpenAI's human comparisons of summaries" +
+    `${named.length > 0 ? ` (${named.join(", ")})` : ""}.`;
 }
 
-/** The name of a data set of the Hub, where the configuration has one. */
-function hubDataset(data: string): string | undefined {
-  return /^([A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*)(?:@.*)?$/.exec(data)?.[1];
+/** The data sets of the Hub that a configuration names. */
+function hubDatasets({ data, comparisons }: Config): string[] {
+  return [data, comparisons].flatMap((name) =>
+    /^([A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*)(?:@.*)?$/.exec(name)?.[1] ?? []
+  );
 }
 
 // ---- use ----

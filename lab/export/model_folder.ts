@@ -9,11 +9,12 @@
  *
  * The ONNX graph of a reward model has both built in, and its config.json says 0 for both.
  */
-import { type Files, joinPath, readJson, writeJson } from "../bytes.ts";
+import { type Files, joinPath, writeJson } from "../bytes.ts";
 import { openCheckpoint, readInPieces, requireTensors, writeCheckpoint } from "../checkpoint_files.ts";
 import { writeOnnx } from "../onnx/write.ts";
-import { countMebibytes, type StageProgress } from "../progress.ts";
-import { expectedTensors, parseQwen2Config, type Qwen2Config, qwen2ConfigJson } from "../qwen2_config.ts";
+import type { StageProgress } from "../progress.ts";
+import { readQwen2Config, readScoreOffset } from "../qwen2.ts";
+import { expectedTensors, type Qwen2Config, qwen2ConfigJson } from "../qwen2_config.ts";
 import { elementsOf } from "../safetensors.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer.ts";
 import { writeTokenizerFiles } from "./tokenizer_files.ts";
@@ -34,7 +35,7 @@ export interface ExportOptions {
   facts?: Record<string, string>;
   /** Weights of more bytes go into files of their own; see `OnnxOptions`. */
   mostInline?: number;
-  /** Its steps are MiB of weights. */
+  /** Its steps are bytes of weights. */
   progress?: StageProgress;
 }
 
@@ -61,17 +62,14 @@ export interface Source {
 
 /** Opens a model folder for exporting. @throws DamagedFileError naming file and remedy where it is no whole model */
 export async function openSource(files: Files, folder: string): Promise<Source> {
-  const path = joinPath(folder, "config.json");
-  const content = await files.read(path);
-  const config = parseQwen2Config(path, content);
+  const config = await readQwen2Config(files, folder);
   requireTensors(await openCheckpoint(files, folder), expectedTensors(config), ["score.bias"]);
   const tokenizer = await loadTokenizer((file) => files.read(file), folder, config.vocabulary);
-  const { precis_score_offset: offset } = await readJson(files, path) as { precis_score_offset?: unknown };
   return {
     folder,
     config,
     tokenizer,
-    offset: typeof offset === "number" ? offset : 0,
+    offset: config.head === "score" ? await readScoreOffset(files, folder) : 0,
     bytes: (dtype) => parametersOf(config) * (dtype === "f32" ? 4 : 2),
   };
 }
@@ -99,7 +97,7 @@ export async function exportModel(
   const { tokenizer } = source;
   const config = { ...source.config, eosTokenId: tokenizer.eosId, padTokenId: tokenizer.padId };
   const weights = await openCheckpoint(files, source.folder);
-  const bias = weights.has("score.bias") ? (await weights.read("score.bias"))[0] : 0;
+  const bias = weights.has("score.bias") ? (await readInPieces(weights, "score.bias").next()).value![0] : 0;
   const score = config.head === "score" ? { bias, offset: source.offset } : undefined;
 
   await writeTokenizerFiles(
@@ -112,7 +110,6 @@ export async function exportModel(
   if (config.head === "language") {
     await writeJson(files, joinPath(target, "generation_config.json"), generationConfig(config, options));
   }
-  const report = countMebibytes(progress);
   const dataFiles: string[] = [];
   if (to === "huggingface") {
     const tensors = [
@@ -126,7 +123,7 @@ export async function exportModel(
     const read = async function* (name: string): AsyncGenerator<Float32Array> {
       for await (const piece of readInPieces(weights, name)) {
         yield piece;
-        report(done += piece.length * bytesPerNumber);
+        progress?.step(done += piece.length * bytesPerNumber);
       }
     };
     await writeCheckpoint(
@@ -145,7 +142,7 @@ export async function exportModel(
       scoreConstant: score && score.bias - score.offset,
       facts: options.facts,
       mostInline: options.mostInline,
-      onProgress: report,
+      onProgress: (bytes) => progress?.step(bytes),
     });
     dataFiles.push(...written.dataFiles);
     // transformers.js takes 8-bit weights in WebAssembly unless it is told otherwise, here or by its caller.

@@ -35,7 +35,7 @@ function parts(card: string): { matter: Record<string, unknown>; text: string } 
 }
 
 Deno.test("the front matter is what the Hub reads", () => {
-  const hub = readConfig({ ...presetConfig("spark"), data: "owner/tldr@main" });
+  const hub = readConfig({ ...presetConfig("spark"), data: "owner/tldr@main", comparisons: "openai/them" });
   const policy = parts(modelCard(facts({ ...originOf("Qwen/Qwen2.5-0.5B") }, hub)));
   assertEquals(policy.matter, {
     library_name: "transformers",
@@ -43,7 +43,7 @@ Deno.test("the front matter is what the Hub reads", () => {
     license: "apache-2.0",
     base_model: "Qwen/Qwen2.5-0.5B",
     base_model_relation: "finetune",
-    datasets: ["owner/tldr"],
+    datasets: ["owner/tldr", "openai/them"],
     language: ["en"],
     tags: ["precis", "rlhf", "ppo", "summarization", "tldr"],
   });
