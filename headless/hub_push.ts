@@ -10,7 +10,7 @@ import { HubError } from "./hub_errors.ts";
 import type { HubSettings } from "./hub_settings.ts";
 
 export interface PushOptions {
-  settings: Pick<HubSettings, "endpoint" | "token" | "tokenFrom">;
+  settings: Pick<HubSettings, "endpoint" | "token" | "tokenFrom" | "offline">;
   progress: Progress;
   /** Of a repository that is made; one that is there stays as it is. */
   private: boolean;
@@ -25,8 +25,11 @@ export function checkRepositoryName(name: string): void {
   }
 }
 
-/** @throws HubError in one sentence where there is no token */
-export function requireToken({ endpoint, token }: PushOptions["settings"]): string {
+/** @throws HubError in one sentence where there is no token, or where nothing may be sent */
+export function requireToken({ endpoint, token, offline }: PushOptions["settings"]): string {
+  if (offline) {
+    throw new HubError("offline", "HF_HUB_OFFLINE is set, and --push needs the Hub; leave one of them out.");
+  }
   if (!token) {
     throw new HubError(
       "access",

@@ -1,4 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "deno-std/assert/mod.js";
+import { exportTask } from "../../headless/export.ts";
+import { diskFiles } from "../../headless/files.ts";
+import { HubError } from "../../headless/hub_errors.ts";
 import { checkRepositoryName, pushFolder, requireToken } from "../../headless/hub_push.ts";
 import { silent } from "../../lab/progress.ts";
 
@@ -21,7 +24,7 @@ const json = (value: unknown, status = 200) => Response.json(value, { status });
 
 /**
  * A stand-in for the Hub on the loopback, as far as a commit needs one: the shapes of requests and answers are those of the Hub's HTTP API
- * and of Git LFS. Files of more than a hundred bytes go by LFS, those of more than a thousand in parts of 400.
+ * and of Git LFS. Files of more than a hundred bytes go by LFS, those of more than a thousand in four parts.
  * @param answer may take a request over
  */
 async function withHub(
@@ -56,7 +59,8 @@ async function withHub(
     if (pathname === "/me/it.git/info/lfs/objects/batch") {
       const objects = value().objects.map(({ oid, size }: { oid: string; size: number }) => {
         if (size <= 1000) return { oid, size, actions: { upload: { href: `${hub.endpoint}/store/${oid}` } } };
-        const numbers = Array.from({ length: Math.ceil(size / 400) }, (_, i) => i + 1);
+        const part = Math.ceil(size / 4);
+        const numbers = Array.from({ length: Math.ceil(size / part) }, (_, i) => i + 1);
         const header = Object.fromEntries(
           numbers.map((n) => [String(n).padStart(5, "0"), `${hub.endpoint}/part/${oid}/${n}`]),
         );
@@ -64,7 +68,10 @@ async function withHub(
           oid,
           size,
           actions: {
-            upload: { href: `${hub.endpoint}/complete/${oid}`, header: { chunk_size: "400", ...header } },
+            upload: {
+              href: `${hub.endpoint}/complete/${oid}`,
+              header: { chunk_size: String(part), ...header },
+            },
           },
         };
       });
@@ -124,7 +131,12 @@ async function withFolder(
   }
 }
 
-const settingsOf = (endpoint: string) => ({ endpoint, token: "hf_secret", tokenFrom: "HF_TOKEN" });
+const settingsOf = (endpoint: string) => ({
+  endpoint,
+  token: "hf_secret",
+  tokenFrom: "HF_TOKEN",
+  offline: false,
+});
 
 Deno.test("a folder becomes one commit of a repository that is made for it", async () => {
   await withFolder((folder, contents) =>
@@ -149,6 +161,36 @@ Deno.test("a folder becomes one commit of a repository that is made for it", asy
       assertEquals(hub.asked.filter(({ path }) => path.endsWith("/commit/main")).length, 1);
     })
   );
+});
+
+Deno.test("deno task export writes the folder and pushes it, and pushes it again as it is", async () => {
+  const base = decodeURIComponent(new URL("../../public/demo/base", import.meta.url).pathname);
+  const out = `${await Deno.makeTempDir()}/policy`;
+  await withHub(() => undefined, async (hub) => {
+    const world = {
+      files: diskFiles(),
+      env: (name: string) =>
+        ({ HF_ENDPOINT: hub.endpoint, HF_TOKEN: "hf_secret", HF_HOME: "/nowhere" })[name],
+      progress: silent,
+    };
+    const said = await exportTask(["--from", base, "--out", out, "--push", "me/it"], world);
+    assertMatch(said, /^Written: .*\nPushed: http:\/\/127\.0\.0\.1.*\/commit\/0+$/);
+    const first = new Map(hub.committed);
+    assertEquals([...first.keys()], [
+      "README.md",
+      "config.json",
+      "generation_config.json",
+      "model.safetensors",
+      "tokenizer.json",
+      "tokenizer_config.json",
+    ]);
+    for (const [path, bytes] of first) assertEquals(bytes, await Deno.readFile(`${out}/${path}`), path);
+    assertMatch(decoder.decode(first.get("README.md")), /^# me\/it$/m);
+    hub.committed.clear();
+    await exportTask(["--out", out, "--push", "me/it"], world);
+    assertEquals(hub.committed, first);
+  });
+  await Deno.remove(out.slice(0, out.lastIndexOf("/")), { recursive: true });
 });
 
 Deno.test("a repository that is there already gets a further commit", async () => {
@@ -248,11 +290,16 @@ Deno.test("names and tokens are looked at before anything is sent", () => {
     assertThrows(() => checkRepositoryName(name), RangeError, "owner/name");
   }
   checkRepositoryName("openai-community/gpt2.5_b");
-  const hub = { endpoint: "https://huggingface.co", tokenFrom: undefined };
+  const hub = { endpoint: "https://huggingface.co", tokenFrom: undefined, offline: false };
   assertThrows(
     () => requireToken({ ...hub, token: undefined }),
     Error,
     "https://huggingface.co/settings/tokens",
+  );
+  assertThrows(
+    () => requireToken({ ...hub, token: "hf_1", offline: true }),
+    HubError,
+    "HF_HUB_OFFLINE is set",
   );
   assertThrows(() => requireToken({ ...hub, token: "sk-1" }), Error, 'begin with "hf_"');
 });
