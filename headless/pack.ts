@@ -24,12 +24,11 @@ Makes a folder that runs train, test and bench on an x64 Linux machine without n
 const archiveLimit = 48e6;
 
 /**
- * Packages that stay behind, with what stands in for them. `@huggingface/transformers` imports these as it loads, but we use
- * only its tokenizers: nothing here is ever called. Deno installs a package anew if its folder is missing, hence stand-ins.
+ * Packages that stay behind, with what stands in for them. `@huggingface/transformers` imports these as it loads for Deno, but we use only
+ * its tokenizers and its web build: nothing here is ever called. Deno installs a package anew if its folder is missing, hence stand-ins.
  */
 const standIns: Record<string, string> = {
   "onnxruntime-node": "module.exports = {};\n",
-  "onnxruntime-web": "module.exports = {};\n",
   "sharp": "module.exports = () => { throw new Error('sharp is not part of the offline kit'); };\n",
 };
 
@@ -37,7 +36,9 @@ const standIns: Record<string, string> = {
 const leftBehind = [
   /^\.deno\/@img\+sharp-[^/]*\/node_modules\/@img\/[^/]+\/./,
   /\/node_modules\/webgpu\/(build|dist\/(?!linux-x64\/)[^/]+)\//,
-  /\/node_modules\/@huggingface\/transformers\/(src\/|dist\/(?!transformers\.node\.mjs$))/,
+  /\/node_modules\/@huggingface\/transformers\/(src\/|dist\/(?!transformers\.(node\.mjs|web\.js)$))/,
+  // The one build that the web build loads and that the tests run exported models with.
+  /\/node_modules\/onnxruntime-web\/(docs\/|lib\/|dist\/(?!(ort\.webgpu\.bundle\.min|ort-wasm-simd-threaded\.asyncify)\.(mjs|wasm)$))/,
   /\/node_modules\/@huggingface\/hub\/(src\/|dist\/(src|browser)\/|dist\/[^/]+\.js$)/,
   /\/node_modules\/@huggingface\/tasks\/(src|dist)\//, // types for the above
   /\/node_modules\/@huggingface\/tokenizers\/(src\/|dist\/.*\.min\.)/,

@@ -14,6 +14,7 @@ import {
   safetensorsBytes,
   type SafetensorsHeader,
   type TensorSource,
+  toFloat32,
 } from "./safetensors.ts";
 import type { NumberSource } from "./transfer.ts";
 
@@ -141,6 +142,26 @@ export function requireTensors(
   throw new DamagedFileError(
     `${weights.folder}: the weights do not match config.json: ${faults.slice(0, 3).join(", ")}${more}.`,
   );
+}
+
+/**
+ * A tensor's numbers on the host as f32, in pieces of 16 MiB.
+ * @throws DamagedFileError where one is NaN or an infinity
+ */
+export async function* readInPieces(weights: CheckpointWeights, name: string): AsyncGenerator<Float32Array> {
+  const pieceSize = 4 << 20, size = elementsOf(weights.shape(name));
+  for (let from = 0; from < size; from += pieceSize) {
+    const { bytes } = await weights.read(name, from, Math.min(size, from + pieceSize));
+    const values = toFloat32(weights.dtype(name), bytes);
+    const stray = values.findIndex((value) => !Number.isFinite(value));
+    if (stray >= 0) {
+      throw new DamagedFileError(
+        `${weights.path(name)}: tensor ${shown(name)} holds ${values[stray]} at element ${from + stray}; ` +
+          "these weights cannot be used.",
+      );
+    }
+    yield values;
+  }
 }
 
 /** @throws Error where the folder holds a model already: mixing two would go unnoticed */

@@ -309,7 +309,7 @@ export async function loadQwen2(
     model.parameters.drop();
     throw error;
   }
-  if (model.score) model.score.offset = await readOffset(files, folder);
+  if (model.score) model.score.offset = await readScoreOffset(files, folder);
   return model;
 }
 
@@ -365,8 +365,8 @@ export async function saveQwen2(
   await writeCheckpoint(files, folder, json, tensors, { dtype, maxShardBytes });
 }
 
-/** 0 where the model is not one of ours. */
-async function readOffset(files: Files, folder: string): Promise<number> {
+/** What is subtracted from a reward model's scores; 0 where the model is not one of ours. */
+export async function readScoreOffset(files: Files, folder: string): Promise<number> {
   const path = joinPath(folder, "config.json");
   const { precis_score_offset: offset = 0 } = await readJson(files, path) as {
     precis_score_offset?: unknown;

@@ -8,6 +8,9 @@ import { DamagedFileError, digestOfJson, joinPath, parseJson, reason, sha256Of, 
 /** The text of the end-of-sequence token: the one that ends every response, in Qwen's base and instruct models alike. */
 export const endOfText = "<|endoftext|>";
 
+/** The text of the padding token in folders that we export. There it has an id for others' sake; `encode` never gives it. */
+export const padText = "<|pad|>";
+
 /** A byte-level BPE tokenizer with the two ids that the recipe needs. */
 export interface Tokenizer {
   /**
@@ -253,9 +256,19 @@ function checkTokenizerJson(
   if (!added.some((token) => token.content === endOfText)) {
     return refuse(`has no added token ${endOfText}, which ends every response`);
   }
+  const largest = Math.max(...added.map(({ id }) => id));
+  const isPadding = ({ id, content }: AddedToken) => content === padText && id === largest;
   // Older files leave the type out, and the library would take the model for another kind.
-  const sound = { ...json, model: { ...model, type: "BPE" } };
-  return { vocabulary: vocabulary as [string, number][], added, sound };
+  const sound = {
+    ...json,
+    model: { ...model, type: "BPE" },
+    added_tokens: json.added_tokens.filter((token) => !isPadding(token)),
+  };
+  return {
+    vocabulary: vocabulary as [string, number][],
+    added: added.filter((token) => !isPadding(token)),
+    sound,
+  };
 }
 
 /** Ids beyond this are taken for damage; it bounds the table of tokens. */

@@ -23,6 +23,13 @@ Deno.test("native parts of packages that only load, but never run, stay behind; 
     !isPacked(".deno/@img+sharp-linux-x64@0.35.5/node_modules/@img/sharp-linux-x64/lib/sharp-linux-x64.node"),
   );
   assert(isPacked(".deno/onnxruntime-node@1.30.0/.initialized"));
+  const web = ".deno/onnxruntime-web@1.31.0/node_modules/onnxruntime-web";
+  for (const file of ["ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"]) {
+    assert(isPacked(`${web}/dist/${file}`));
+  }
+  for (const file of ["ort.bundle.min.mjs", "ort-wasm-simd-threaded.wasm", "ort.webgpu.bundle.min.mjs.map"]) {
+    assert(!isPacked(`${web}/dist/${file}`));
+  }
   assert(isPacked(".deno/onnxruntime-common@1.30.0/node_modules/onnxruntime-common/dist/cjs/index.js"));
 });
 
