@@ -13,6 +13,19 @@ export interface Probe {
   positions: ArrayLike<number>;
 }
 
+/** Query and response end to end. */
+export function joined(query: Uint32Array, response: ArrayLike<number>): Uint32Array {
+  const tokens = new Uint32Array(query.length + response.length);
+  tokens.set(query);
+  tokens.set(response, query.length);
+  return tokens;
+}
+
+/** Positions query − 1, query, …: those whose hidden states stand before response tokens 0, 1, … */
+export function responseProbe(tokens: Uint32Array, query: number, count: number): Probe {
+  return { tokens, positions: Uint32Array.from({ length: count }, (_, t) => query - 1 + t) };
+}
+
 /** Rows of a packed batch that the probes ask for, and the ids that follow them. */
 export function probedRows(
   probes: readonly Probe[],
