@@ -31,6 +31,7 @@ import {
   type RunRecord,
   type StageFacts,
   stageNames,
+  type TrainingSample,
 } from "../lab/report/data.ts";
 import type { Run } from "../lab/run.ts";
 import { openRunDirectory } from "../lab/run_directory.ts";
@@ -38,6 +39,7 @@ import { splitSizes } from "../lab/stages/preprocess.ts";
 import { loadTokenizer } from "../lab/tokenizer.ts";
 import { openGpu } from "./devices.ts";
 import { failWith } from "./exit.ts";
+import { findJudge } from "./judge_endpoint.ts";
 import { settleKernels } from "./kernel_choices.ts";
 import { diskFiles, hasEnded, thisProcess } from "./files.ts";
 import { type Flags, helpText, parseFlags } from "./flags.ts";
@@ -86,6 +88,9 @@ async function main(): Promise<void> {
   const shape = await readQwen2Config(files, baseFolder);
   requireTensors(await openCheckpoint(files, baseFolder), expectedTensors(shape));
   const tokenizer = await loadTokenizer((path) => files.read(path), baseFolder, shape.vocabulary);
+  const endpoint = flags.own.stages.includes("evaluate")
+    ? await findJudge(files, config, (name) => Deno.env.get(name))
+    : undefined;
   const gpu = await openGpu(config.gpu);
   const adapter =
     `${gpu.facts.adapter} through ${gpu.facts.runtime === "dawn" ? "Dawn" : "Deno's own WebGPU"}` +
@@ -122,6 +127,7 @@ async function main(): Promise<void> {
       gold: config.data === "demo"
         ? (post, summary) => goldScore({ ...post, facts: post.facts! }, summary)
         : undefined,
+      endpoint,
       progress,
       stopping: () => interrupts.count > 0,
     };
@@ -275,6 +281,11 @@ async function reportData(files: Files, out: string, run: RunRecord): Promise<Re
     const { output } = await readJson(files, path) as unknown as { output: StageFacts };
     stages.push(output);
   }
+  const samples: TrainingSample[] = [];
+  const samplesPath = joinPath(out, "samples.jsonl");
+  if (await files.exists(samplesPath)) {
+    for await (const { value } of readJsonl(files, samplesPath)) samples.push(value as TrainingSample);
+  }
   const plan = joinPath(out, "plan.json");
   const evaluation = joinPath(out, "evaluation.json");
   return {
@@ -282,6 +293,7 @@ async function reportData(files: Files, out: string, run: RunRecord): Promise<Re
     stages,
     plan: await files.exists(plan) ? await readJson(files, plan) as unknown as StagePlan[] : undefined,
     metrics,
+    samples,
     evaluation: await files.exists(evaluation)
       ? await readJson(files, evaluation) as unknown as Evaluation
       : undefined,

@@ -290,15 +290,75 @@ export const schema = {
     split: choice(["validation", "test"], "validation", { doc: "Posts to summarise", from: "eval" }),
     posts: integer(0, { doc: "The first so many posts; 0 = all", unit: "posts", from: "eval", min: 0 }),
     temperature: number(0.01, { doc: "Of the summaries; 0 = greedy", from: "eval; P1 has 0", min: 0 }),
-    judge: choice(["gold", "reward"], "reward", {
-      doc: "Who compares: the demo's gold rule, or our reward model",
+    judge: choice(["gold", "reward", "second", "local", "openai"], "reward", {
+      doc: "Who compares: gold rule, our or another reward model, a local or a remote language model",
       from: "ours; P2 asks GPT-3.5",
+    }),
+    judgeModel: text("", {
+      doc: "second and local: a model folder; openai: the model's name at OPENAI_BASE_URL",
+      from: "none; eval has gpt-3.5-turbo-0125",
+      placeholder: "MODEL",
+      mayBeEmpty: true,
+    }),
+    judgePosts: integer(0, {
+      doc: "local and openai compare on the first so many posts; 0 = all",
+      unit: "posts",
+      from: "eval",
+      min: 0,
+    }),
+    judgeAnswerTokens: integer(256, {
+      doc: "Longest answer of openai",
+      unit: "tokens",
+      from: "ours",
+      min: 1,
+    }),
+    judgeAtOnce: integer(8, {
+      doc: "Requests to openai at the same time",
+      unit: "requests",
+      from: "ours",
+      min: 1,
+      max: 256,
+      neutral: true,
+    }),
+    judgePerMinute: integer(0, {
+      doc: "Requests to openai a minute, at most; 0 = no limit",
+      unit: "requests",
+      from: "ours",
+      min: 0,
+      neutral: true,
+    }),
+    judgeRetries: integer(6, {
+      doc: "How often a request that failed is sent again",
+      unit: "times",
+      from: "ours",
+      min: 0,
+      max: 100,
+      neutral: true,
+    }),
+    judgeTimeout: integer(90, {
+      doc: "A request without an answer has failed after so long",
+      unit: "seconds",
+      from: "ours",
+      min: 1,
+      neutral: true,
+    }),
+    judgeInputPrice: number(0, {
+      doc: "Price of a million tokens that openai reads, to count the cost; 0 = not known",
+      from: "ours",
+      min: 0,
+      neutral: true,
+    }),
+    judgeOutputPrice: number(0, {
+      doc: "Price of a million tokens that openai writes",
+      from: "ours",
+      min: 0,
+      neutral: true,
     }),
     orders: choice(["both", "random"], "both", {
       doc: "Each pair is judged in both orders, or once in a random one",
       from: "ours; eval has random",
     }),
-    bestOf: integers([8], {
+    bestOf: integers([8, 64], {
       doc: "N of best-of-N from the SFT policy; empty = none",
       from: "P1 G.3",
       min: 1,
@@ -449,6 +509,10 @@ export function readConfig(json: unknown, what = "the configuration"): Config {
 
 /** What no single field can know. */
 function checkTogether({ ppo, evaluate }: Config): void {
+  if (["second", "local", "openai"].includes(evaluate.judge) && evaluate.judgeModel === "") {
+    const what = evaluate.judge === "openai" ? "the name of the model to ask" : "the judge's model folder";
+    throw new RangeError(`evaluate.judge ${evaluate.judge} needs evaluate.judgeModel, ${what}.`);
+  }
   if (ppo.batch > ppo.episodes) {
     throw new RangeError(
       `ppo.batch is ${ppo.batch} but only ppo.episodes ${ppo.episodes} are to be sampled; lower the one or raise the other.`,

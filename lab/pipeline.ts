@@ -21,7 +21,9 @@ interface Outcome {
   [more: string]: unknown;
 }
 
-const bodies: Record<StageName, (run: Run, inputs: string) => Promise<Outcome>> = {
+type Body = (run: Run, inputs: string, fields: Record<string, unknown>) => Promise<Outcome>;
+
+const bodies: Record<StageName, Body> = {
   preprocess: async (run) => ({ tables: await preprocess(run) }),
   sft: async (run, inputs) => ({ ...await sft(run, inputs) }),
   reward: async (run, inputs) => ({ ...await reward(run, inputs) }),
@@ -29,8 +31,12 @@ const bodies: Record<StageName, (run: Run, inputs: string) => Promise<Outcome>> 
     const outcome = await ppo(run, inputs);
     return { ...outcome, steps: outcome.updates };
   },
-  evaluate: async (run, inputs) => {
-    await evaluate(run, inputs);
+  evaluate: async (run, _, fields) => {
+    // Another judge reads what has been written before.
+    const written = Object.entries(fields).filter(([path]) =>
+      !/^evaluate\.(judge|orders$|table$)/.test(path)
+    );
+    await evaluate(run, await digestOfJson(Object.fromEntries(written)));
     return {};
   },
 };
@@ -71,7 +77,7 @@ export async function runStages(
     const { gpu } = run;
     gpu.memory.resetPeak();
     const start = clock();
-    const outcome = await bodies[stage](run, digest);
+    const outcome = await bodies[stage](run, digest, inputs);
     const fact: StageFacts = {
       name: stage,
       ran: true,

@@ -3,6 +3,7 @@ import type { Gpu } from "../kernels/gpu.ts";
 import { type Files, joinPath } from "./bytes.ts";
 import type { Config } from "./config.ts";
 import type { Dataset, SummarisedPost } from "./dataset.ts";
+import type { Endpoint } from "./judges/endpoint.ts";
 import type { Progress } from "./progress.ts";
 import type { MetricRecord, StageName } from "./report/data.ts";
 import type { RunDirectory } from "./run_directory.ts";
@@ -26,6 +27,8 @@ export interface Run {
   tokenizer: Tokenizer;
   /** Scores a summary by the data's own rule, where it has one (the demo). */
   gold?: (post: SummarisedPost, summary: string) => number;
+  /** Where the judge `openai` is asked. */
+  endpoint?: Endpoint;
   progress: Progress;
   /** Asked between steps: true once the user wants the run to save and end. */
   stopping: () => boolean;

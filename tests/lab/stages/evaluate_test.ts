@@ -59,7 +59,20 @@ Deno.test("accuracy, loss, label noise and slices of five pairs are those worked
   assertEquals(row("batch", "c").accuracy.count, 1);
   assertEquals(figures.accuracy.filter(({ by }) => by === "confidence").map(({ name }) => name), ["5", "9"]);
   assertEquals([figures.labelNoise, figures.goldAgreement], [1 / 4, 2 / 4]);
-  assertEquals(figures.calibration, [{ margin: 6 / 4, accuracy: 2.5 / 4, count: 4 }]);
+  // Margins 1, 2, 0, 3: the mean of σ of each, and Wilson's interval of 2½ right in 4.
+  const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+  const expected = (sigmoid(1) + sigmoid(2) + sigmoid(0) + sigmoid(3)) / 4;
+  const [bucket] = figures.calibration;
+  assertEquals([figures.calibration.length, bucket.margin, bucket.accuracy, bucket.count], [
+    1,
+    1.5,
+    2.5 / 4,
+    4,
+  ]);
+  assertAlmostEquals(bucket.expected!, expected, 1e-12);
+  assertAlmostEquals(figures.calibrationError!, expected - 2.5 / 4, 1e-12);
+  assertAlmostEquals(bucket.lower!, 0.2194, 1e-4);
+  assertAlmostEquals(bucket.upper!, 0.9081, 1e-4);
 });
 
 Deno.test("calibration puts pairs into buckets of equal size by rising margin", () => {
@@ -94,6 +107,7 @@ const entry = (author: Entry["author"], gold: number[], lengths = [10, 10, 10, 1
   author,
   texts: gold.map((_, i) => ` ${author} on ${i}.`),
   lengths,
+  ended: gold.map(() => true),
   scores: { gold, reward: gold.map((score) => -score) },
 });
 
@@ -310,7 +324,6 @@ gpuTest("a whole evaluation agrees with its parts and leaves its files", async (
   assert(evaluation.authors.every(({ kl }, i) => (kl !== undefined) === (i === 3)));
   assert(evaluation.authors[3].kl!.mean > 0, "two random models differ");
   assertEquals(run.metrics.at(-1)!["eval/ppo_vs_sft/gold/win_rate"], evaluation.matches[0].raw.rate);
-  assertEquals(await run.files.exists("run/evaluation"), false);
 });
 
 gpuTest(
