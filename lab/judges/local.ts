@@ -61,33 +61,25 @@ export function localJudge(judging: LocalJudging): PanelJudge {
     const open = questions.filter(({ key }) => answers.get(key) === undefined);
     judging.onAnswer(questions.length - open.length);
     if (open.length > 0) {
-      // Like lengths go together, and the letters are the same ids in all but exotic tokenizers.
+      // Like lengths go together.
       open.sort((one, other) => one.question.context.length - other.question.context.length);
       const model = await loadQwen2(gpu, files, folder, "judge");
       try {
+        // The prompt's end is the same everywhere, and so are the letters' ids.
+        const { letters } = open[0].question;
         for (let i = 0; i < open.length; i += chunk) {
           const some = open.slice(i, i + chunk);
-          for (const group of byLetters(some)) {
-            const [{ question: { letters } }] = group;
-            const found = await nextLogprobs(
-              gpu,
-              model,
-              group.map(({ question }) => question.context),
-              letters,
-              {
-                vocabulary: tokenizer.padId,
-                microTokens: judging.microTokens,
-              },
-            );
-            for (const [n, { key }] of group.entries()) {
-              const [a, b] = found[n];
-              if (!Number.isFinite(a) || !Number.isFinite(b)) {
-                throw new RangeError(
-                  `${folder} gives the letters logprobs ${a} and ${b}; check its weights.`,
-                );
-              }
-              await answers.add(key, { a, b });
+          const contexts = some.map(({ question }) => question.context);
+          const found = await nextLogprobs(gpu, model, contexts, letters, {
+            vocabulary: tokenizer.padId,
+            microTokens: judging.microTokens,
+          });
+          for (const [n, { key }] of some.entries()) {
+            const [a, b] = found[n];
+            if (!Number.isFinite(a) || !Number.isFinite(b)) {
+              throw new RangeError(`${folder} gives the letters logprobs ${a} and ${b}; check its weights.`);
             }
+            await answers.add(key, { a, b });
           }
           judging.onAnswer(some.length);
         }
@@ -129,21 +121,21 @@ interface Question {
 }
 
 /**
- * The ids of `prompt` and, behind them, the two that tell " A" from " B": tokenised with the letter, as the model has seen such texts, so
- * that a space that belongs to the letter's token is not left behind before it.
+ * The ids of `prompt` and, behind them, the two letters. Qwen's tokenizers have " A" and " B" as one token each, and so have the texts that
+ * the model has learned; where one of them is none, the letters stand alone behind the space.
+ * @throws RangeError where a letter is no token either
  */
 export function letterQuestion(tokenizer: Tokenizer, prompt: string): Question {
+  const context = tokenizer.encode(prompt);
   const [a, b] = [tokenizer.encode(`${prompt} A`), tokenizer.encode(`${prompt} B`)];
-  let at = 0;
-  while (at < a.length && a[at] === b[at]) at++;
-  return { context: a.slice(0, at), letters: [a[at], b[at]] };
-}
-
-function byLetters<T extends { question: Question }>(items: readonly T[]): T[][] {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = item.question.letters.join();
-    groups.set(key, [...(groups.get(key) ?? []), item]);
+  const single = (tokens: number[]) =>
+    tokens.length === context.length + 1 && context.every((id, i) => id === tokens[i]);
+  if (single(a) && single(b)) return { context, letters: [a.at(-1)!, b.at(-1)!] };
+  const letters = ["A", "B"].map((letter) => tokenizer.encode(letter));
+  if (letters.some((tokens) => tokens.length !== 1)) {
+    throw new RangeError(
+      "The judge's tokenizer has no tokens for the letters A and B; choose another model.",
+    );
   }
-  return [...groups.values()];
+  return { context: tokenizer.encode(`${prompt} `), letters: [letters[0][0], letters[1][0]] };
 }
