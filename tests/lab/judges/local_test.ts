@@ -5,59 +5,19 @@ import {
   assertRejects,
   assertThrows,
 } from "deno-std/assert/mod.js";
-import type { Gpu } from "../../../kernels/gpu.ts";
-import { type Files, memoryFiles } from "../../../lab/bytes.ts";
-import { random } from "../../../lab/demo/random.ts";
+import { memoryFiles } from "../../../lab/bytes.ts";
 import { judgePairsTogether, orderBias, type SummaryPair } from "../../../lab/judge.ts";
 import { openAnswers } from "../../../lab/judges/answers.ts";
 import { type LetterLogprobs, letterQuestion, localJudge, promptText } from "../../../lab/judges/local.ts";
 import { judgePrompt } from "../../../lab/judges/prompt.ts";
-import { allocateQwen2, initialiseQwen2, loadQwen2, saveQwen2 } from "../../../lab/qwen2.ts";
-import type { Qwen2Config } from "../../../lab/qwen2_config.ts";
+import { loadQwen2 } from "../../../lab/qwen2.ts";
 import { tokenLogprobs } from "../../../lab/scoring.ts";
 import { loadTokenizer } from "../../../lab/tokenizer.ts";
-import { standardNormal } from "../../../lab/training.ts";
 import { gpuTest } from "../../kernels/testing.ts";
+import { judgeFolder } from "./folder.ts";
 
 const demo = new URL("../../../public/demo/", import.meta.url);
 const tokenizer = await loadTokenizer((path) => Deno.readFile(new URL(path, demo)), "", 768);
-
-/** A folder with a random model. */
-export async function judgeFolder(
-  gpu: Gpu,
-  files: Files,
-  folder: string,
-  seed: number,
-  changes: Partial<Qwen2Config> = {},
-): Promise<void> {
-  const model = allocateQwen2(gpu, {
-    head: "language",
-    vocabulary: 768,
-    hiddenSize: 32,
-    layers: 1,
-    queryHeads: 2,
-    keyValueHeads: 1,
-    headDim: 16,
-    feedForward: 64,
-    tiedHead: true,
-    attentionBias: true,
-    ropeTheta: 10_000,
-    rmsNormEps: 1e-6,
-    maxPositions: 2048,
-    eosTokenId: 766,
-    bosTokenId: null,
-    padTokenId: null,
-    initializerRange: 0.2,
-    ...changes,
-  }, folder);
-  initialiseQwen2(gpu, model, standardNormal(random(seed)));
-  await files.makeDirectory(folder);
-  await saveQwen2(gpu, files, folder, model);
-  model.parameters.drop();
-  for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
-    await files.writeAtomic(`${folder}/${name}`, await Deno.readFile(new URL(name, demo)));
-  }
-}
 
 const pairs: SummaryPair[] = ["goat", "cat", "hat", "boat", "coat"].map((thing, i) => ({
   post: { id: `p${i}`, subreddit: "pets", title: thing, post: `My ${thing} went away. `.repeat(1 + i) },

@@ -19,7 +19,7 @@ import { evaluate } from "../../../lab/stages/evaluate.ts";
 import { meanOf } from "../../../lab/stages/evaluation_figures.ts";
 import { type Entry, playMatches } from "../../../lab/stages/matches.ts";
 import { preprocess } from "../../../lab/stages/preprocess.ts";
-import { rewardFigures, type ScoredPair } from "../../../lab/stages/reward_figures.ts";
+import { histogram, rewardFigures, type ScoredPair } from "../../../lab/stages/reward_figures.ts";
 import { loadTokenizer, type Tokenizer } from "../../../lab/tokenizer.ts";
 import { standardNormal } from "../../../lab/training.ts";
 import { gpuTest } from "../../kernels/testing.ts";
@@ -86,6 +86,25 @@ Deno.test("calibration puts pairs into buckets of equal size by rising margin", 
   assertEquals(calibration.map(({ accuracy }) => accuracy), [0.5, 0.75, 1]);
   assertAlmostEquals(calibration[0].margin, 1.05);
   assertAlmostEquals(calibration[2].margin, 5.05);
+});
+
+Deno.test("the histogram counts every score once, those far out in the outer bins", () => {
+  const chosen = [...Array.from({ length: 98 }, (_, i) => i / 97), 0.5, 900];
+  const { edges, ...counts } = histogram({ chosen, rejected: [0.1, 0.2, 0.9], reference: [] });
+  assertEquals([edges.length, counts.chosen.length], [33, 32]);
+  assertEquals([counts.chosen, counts.rejected, counts.reference].map((of) => of.reduce((a, b) => a + b)), [
+    100,
+    3,
+    0,
+  ]);
+  // Mean and deviation by hand: the one far out is more than four deviations away.
+  const all = [...chosen, 0.1, 0.2, 0.9];
+  const mean = all.reduce((a, b) => a + b) / 103;
+  const deviation = Math.sqrt(all.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 103);
+  assertAlmostEquals(edges[32], mean + 4 * deviation, 1e-9);
+  assertEquals([edges[0], counts.chosen[31]], [0, 1]);
+  const flat = histogram({ chosen: [2, 2], rejected: [2], reference: [2] });
+  assert(flat.edges.every(Number.isFinite) && flat.edges[32] > flat.edges[0]);
 });
 
 Deno.test("without pairs there are no figures, and none is invented", () => {
