@@ -10,8 +10,8 @@ export interface Series {
   y: readonly (number | null)[];
   /** Which colour of the palette, 1 to 4. */
   colour: 1 | 2 | 3 | 4;
-  /** Draw points too: for few values far apart. */
-  points?: boolean;
+  /** Draw points too, for few values far apart; or points on a faint curve, where `x` goes back and forth. */
+  points?: boolean | "scattered";
 }
 
 export interface ChartOptions {
@@ -153,7 +153,7 @@ function curves(
   if (points || present < 40) {
     return [
       html`
-        <path class="k${colour}" d="${path(y)}" />
+        <path class="${points === "scattered" && "faint "}k${colour}" d="${path(y)}" />
       `,
       dots,
     ];

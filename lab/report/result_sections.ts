@@ -199,7 +199,11 @@ function bestOfTable({ bestOf, authors, optimisation }: Evaluation): Html {
 /** Score against √KL: the gold score where there is one, as the reward rises with distance in any case. */
 function optimisationCharts({ sft, bestOf, ppo }: Optimisation): Html | null {
   const charts = (["reward", "gold"] as const).flatMap((name) => {
-    const curve = (title: string, points: readonly OptimisationPoint[], colour: 1 | 2): Series[] => {
+    const curve = (
+      title: string,
+      points: readonly OptimisationPoint[],
+      drawn: Pick<Series, "colour" | "points">,
+    ): Series[] => {
       const known = points.filter((point) => point[name] !== undefined);
       if (known.length === 0) return [];
       return [{
@@ -207,13 +211,18 @@ function optimisationCharts({ sft, bestOf, ppo }: Optimisation): Html | null {
         // Estimates near 0 may fall below it.
         x: known.map(({ kl }) => Number(Math.sqrt(Math.max(0, kl)).toFixed(4))),
         y: known.map((point) => point[name]!),
-        colour,
-        points: known.length <= 12,
+        ...drawn,
       }];
     };
     const series = [
-      ...curve("best of n", bestOf.length > 0 ? [...(sft ? [sft] : []), ...bestOf] : [], 1),
-      ...curve("PPO", ppo.length > 0 ? [...(sft ? [sft] : []), ...ppo] : [], 2),
+      ...curve("best of n", bestOf.length > 0 ? [...(sft ? [sft] : []), ...bestOf] : [], {
+        colour: 1,
+        points: true,
+      }),
+      ...curve("PPO", ppo.length > 0 ? [...(sft ? [sft] : []), ...ppo] : [], {
+        colour: 2,
+        points: "scattered",
+      }),
     ];
     if (series.length === 0) return [];
     return [lineChart({
@@ -233,11 +242,15 @@ function optimisationCharts({ sft, bestOf, ppo }: Optimisation): Html | null {
   `;
 }
 
-/** Win rate by length, as S1 draws it: a chart for each opponent, by the judge that counts. */
+/**
+ * Win rate by length, as S1 draws it: a chart for each opponent, by the judge that counts. Best-of-n is left out: its posts are too few to be
+ * divided once more.
+ */
 function lengthCharts(matches: readonly Match[]): Content {
-  const drawn = matches.filter(({ judge, byLength }) => judge === matches[0].judge && byLength?.length);
+  const drawn = matches.filter(({ ours, judge, byLength }) =>
+    judge === matches[0].judge && byLength?.length && !ours.startsWith("best-of-")
+  );
   if (drawn.length === 0) return null;
-  const colours: Partial<Record<Match["ours"], Series["colour"]>> = { sft: 1, ppo: 2 };
   return html`
     <h3>Win rate by length</h3>
     <div class="charts">${[...new Set(drawn.map(({ theirs }) => theirs))].map((theirs) =>
@@ -249,13 +262,13 @@ function lengthCharts(matches: readonly Match[]): Content {
         keys: "names",
         include: [0.5],
         rule: { y: 0.5, name: "level" },
-        series: drawn.filter((match) => match.theirs === theirs).slice(0, 4).map(({ ours, byLength }, i) => {
+        series: drawn.filter((match) => match.theirs === theirs).map(({ ours, byLength }) => {
           const bins = byLength!.filter(({ winRate }) => winRate !== null);
           return {
             name: authorName(ours),
             x: bins.map(({ from, to }) => Number(((from + to) / 2 / Math.LN2).toFixed(3))),
             y: bins.map(({ winRate }) => winRate!.rate),
-            colour: colours[ours] ?? (i % 2 === 0 ? 3 : 4),
+            colour: ours === "ppo" ? 2 : 1,
             points: true,
           };
         }),

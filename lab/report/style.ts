@@ -89,7 +89,7 @@ tr.strong td, tr.strong th { background: var(--accent-soft); }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 14px; align-items: start; }
 .columns h3 { margin-top: 20px; }
 .samples { table-layout: fixed; font-size: 13.5px; line-height: 1.5; }
-.samples th:first-child { width: 29%; }
+.samples th:first-child { width: 25%; }
 .samples td { overflow-wrap: break-word; }
 .samples tbody tr:first-child td { border-top-color: var(--line); }
 .samples .title { font-weight: 600; margin: 0; }
