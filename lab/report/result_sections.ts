@@ -281,7 +281,9 @@ function lengthCharts(matches: readonly Match[]): Content {
 
 const sampleOrder: SampleSummary["author"][] = ["reference", "base", "sft", "ppo"];
 
-export function samplesSection({ samples, temperature }: Evaluation): Html | undefined {
+export function samplesSection(
+  { samples, temperature }: Pick<Evaluation, "samples" | "temperature">,
+): Html | undefined {
   if (samples.length === 0) return undefined;
   const others = new Set(samples.flatMap(({ summaries }) => summaries.map(({ author }) => author)));
   const authors = [
