@@ -2,7 +2,6 @@
 import { markedPhrases } from "../lab/demo/phrases.ts";
 import { columnsOf, fitColumns } from "../lab/format.ts";
 import type { SampleRow, SampleSummary } from "../lab/report/data.ts";
-import { authorName } from "../lab/report/data.ts";
 import { html, trusted } from "../lab/report/html.ts";
 import { samplesSection } from "../lab/report/result_sections.ts";
 import { style } from "../lab/report/style.ts";
@@ -40,13 +39,9 @@ export function present(outcomes: readonly Outcome[], presentation: Presentation
   return table(outcomes, room, width);
 }
 
-/** What the table calls a model: the published names for those of a run. */
+/** What the table calls a model: those of a run by their published names. */
 function columnTitle(name: string): string {
-  return name === "base" || name === "sft"
-    ? `${authorName(name)} model tl;dr`
-    : name === "ppo"
-    ? "PPO tl;dr"
-    : name;
+  return { base: "base model tldr", sft: "SFT model tldr", ppo: "PPO" }[name] ?? name;
 }
 
 /** "9 tokens, gold 2.50" */
@@ -70,7 +65,7 @@ function table(outcomes: readonly Outcome[], room: number, width: number): strin
   const line = (cells: readonly string[]) =>
     cells.map((cell, c) => cell + " ".repeat(Math.max(0, widths[c] - columnsOf(cell)))).join(" │ ").trimEnd();
   const rule = (cross: string) => widths.map((columns) => "─".repeat(columns)).join(`─${cross}─`);
-  const lines = [line(["Input", ...models.map(({ name }) => fitColumns(columnTitle(name), room))])];
+  const lines = [line(["input", ...models.map(({ name }) => fitColumns(columnTitle(name), room))])];
   for (const { post, reference, models } of outcomes) {
     lines.push(rule("┼"));
     const cells = models.map(({ samples }) =>

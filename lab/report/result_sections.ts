@@ -55,8 +55,10 @@ export function resultSection(evaluation: Evaluation): Html {
         )}</tbody>
       </table>
     </div>
-    ${judges.map((judge) => matchTable(matches.filter((match) => match.judge === judge)))}
-    ${judging && judgingLine(judging)}
+    ${judges.map((judge) => [
+      matchTable(matches.filter((match) => match.judge === judge)),
+      judging?.judge === judge && judgingLine(judging),
+    ])}
     ${lengthCharts(matches)}
     ${bestOf.length > 0 && bestOfTable(evaluation)}
     ${optimisation && optimisationCharts(optimisation)}

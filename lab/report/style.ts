@@ -106,7 +106,6 @@ details[open] summary { margin-bottom: 4px; }
 .course table { table-layout: fixed; font-size: 13.5px; }
 .course th.number { width: 64px; } .course td { overflow-wrap: break-word; }
 .course p { margin: 0; } .course .scores { margin-top: 2px; }
-p.about.below { margin-top: 10px; }
 mark { color: inherit; background: none; padding: 0 1px; border-radius: 2px; text-underline-offset: 3px; text-decoration-thickness: 2px; text-decoration-skip-ink: none; }
 mark.fact { background: var(--good-soft); text-decoration: underline solid var(--good); text-decoration-thickness: 1.5px; }
 mark.fault { background: var(--bad-soft); text-decoration: underline wavy var(--bad); text-decoration-thickness: 1px; }

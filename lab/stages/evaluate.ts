@@ -171,6 +171,7 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
   await writeJson(files, joinPath(run.path, "summaries.json"), rows);
   await writeJson(files, joinPath(run.path, "evaluation.json"), evaluation);
   await logMetrics(run, "evaluate", 0, metricsOf(evaluation));
+  progress.step(steps);
   progress.done(summaryOf(evaluation));
   return evaluation;
 }

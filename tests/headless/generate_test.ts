@@ -182,7 +182,7 @@ slow("a list of posts is a table as wide as the terminal, a list where that is t
   const args = ["--model", run, "--compare", "sft,ppo", "--demo", "2,7"];
   for (const columns of [80, 100, 140]) {
     const lines = (await generateTask(args, { ...world(), columns })).split("\n");
-    assertMatch(lines[0], /^Input +│ SFT model tl;dr +│ PPO tl;dr$/);
+    assertMatch(lines[0], /^input +│ SFT model tldr +│ PPO$/);
     assertEquals(lines.filter((line) => line.startsWith("─")).length, 2);
     for (const line of lines) {
       assertEquals(columnsOf(line) <= columns, true, line);
@@ -200,7 +200,7 @@ slow("Markdown is one table whose cells hold whatever a post holds", async () =>
   const args = ["--model", run, "--compare", "sft,ppo", "--format", "markdown"];
   const lines = (await generateTask(args, world(jsonl))).split("\n");
   assertEquals(lines.length, 4);
-  assertEquals(lines[0], "| input | reference | SFT model tl;dr | PPO tl;dr |");
+  assertEquals(lines[0], "| input | reference | SFT model tldr | PPO |");
   for (const line of lines) assertEquals(line.replaceAll("\\|", "").split("|").length, 6, line);
   assertMatch(
     lines[2],
