@@ -129,7 +129,13 @@ footer { color: var(--muted); font-size: 12.5px; margin: 48px 0 40px; padding-to
   .tile { padding: 11px 12px; } .tile .value { font-size: 22px; }
   .scroll tbody th[scope=row] { position: sticky; left: 0; background: var(--panel); }
   .scroll tr.strong th[scope=row] { background: var(--accent-soft); }
-  .samples thead { display: none; }
+  .fields thead, .samples thead { display: none; }
+  .fields, .fields tbody { display: block; width: 100%; }
+  .fields tr { display: grid; grid-template-columns: 1fr 1fr; gap: 2px 12px; padding: 8px 12px; border-top: 1px solid var(--line); }
+  .fields tr:first-child { border-top: 0; }
+  .fields tbody th[scope=row], .fields td, .fields td:first-child, .fields td:last-child { display: block; position: static; border: 0; padding: 0; text-align: left; white-space: normal; overflow-wrap: anywhere; }
+  .fields tbody th, .fields .whole { grid-column: 1 / -1; }
+  .fields td[data-label]::before { content: attr(data-label) " "; color: var(--muted); font-size: 12px; }
   .samples, .samples tbody, .samples tr, .samples td { display: block; width: 100%; }
   .samples tr { padding: 12px 14px; border-top: 1px solid var(--line); }
   .samples tr:first-child { border-top: 0; }

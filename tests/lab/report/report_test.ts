@@ -231,7 +231,8 @@ Deno.test("the summary for the terminal keeps to the width and lets no control c
   }
   const text = terminalSummary(syntheticReport(), 100);
   assertStringIncludes(text, "  PPO         3.30    2.10    18.9  100 %  6.3    0.400\n");
-  assertStringIncludes(text, "PPO over SFT: 78 % (72 % to 83 %, at equal length 75 %) by the gold rule");
+  assertStringIncludes(text, "PPO over SFT: 78 % (72 % to 83 %, at equal length 75 %) by the gold rule\n");
+  assertStringIncludes(text, "by some/gpt-model-4; orders differ on 21 %");
   assertStringIncludes(
     text,
     "Does not hold in the first update: value one slot behind EOS equals the score (found 0.0214).",
