@@ -68,6 +68,13 @@ export async function judge(
       onAnswer: progress.tick,
     });
     const matches = await play({ panel, posts: textPosts });
+    if (orders === "both") {
+      notes.push(
+        `${
+          judgeTitle(run)
+        } gives margins: those of both orders are added, so that a liking for a position cancels.`,
+      );
+    }
     progress.done(judgeTitle(run));
     return { matches };
   }

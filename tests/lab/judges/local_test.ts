@@ -14,6 +14,7 @@ import { loadQwen2 } from "../../../lab/qwen2.ts";
 import { tokenLogprobs } from "../../../lab/scoring.ts";
 import { loadTokenizer } from "../../../lab/tokenizer.ts";
 import { gpuTest } from "../../kernels/testing.ts";
+import { qwenTokenizer } from "../qwen.ts";
 import { judgeFolder } from "./folder.ts";
 
 const demo = new URL("../../../public/demo/", import.meta.url);
@@ -121,6 +122,22 @@ Deno.test("the letters have their space where the tokenizer has such tokens, els
   assertEquals(letterQuestion(both, "Go:"), { context: ids("Go:"), letters: [65, 66] });
   const neither = { ...tokenizer, encode: (text: string) => [...text, ...text].map(() => 1) };
   assertThrows(() => letterQuestion(neither, "Go:"), RangeError, "no tokens for the letters");
+});
+
+const qwen = await qwenTokenizer();
+
+Deno.test({
+  name: "Qwen2.5 is asked for the tokens ' A' and ' B' right behind the prompt (npm's tokenizer)",
+  ignore: qwen === null,
+  fn: () => {
+    const chat = promptText(judgePrompt({ post: pairs[0].post, a: "x", b: "y" }), true);
+    const { context, letters } = letterQuestion(qwen!, chat);
+    assertEquals(context, qwen!.encode(chat));
+    assertEquals(letters.map((id) => qwen!.decode([id])), [" A", " B"]);
+    // Turns are marked by special tokens, not by their letters: <|im_start|> is 151644, <|im_end|> 151645.
+    assertEquals(context.filter((id) => id === 151644).length, 3);
+    assertEquals(context.filter((id) => id === 151645).length, 2);
+  },
 });
 
 gpuTest("a reward model, and a model too short for the question, are refused in a sentence", async (gpu) => {
