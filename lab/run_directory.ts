@@ -6,6 +6,8 @@
  *     episodes/<stage>.jsonl            append-only, per-token records
  *     stages/<stage>.json               present once a stage is done: the digest of its inputs and what it gave
  *     checkpoints/<stage>/step-000123/  whole or not there, see `writeCheckpointFolder`
+ *     evaluation/<model>.json           summaries and scores, which the next judge takes up
+ *     judge/<judge>.jsonl               append-only, a language model's answers by digest of the question
  *     lock.json                         who is writing
  *
  * Whatever instant a run is killed at, the previous good state can be read.

@@ -34,8 +34,12 @@ export function judgePrompt({ post: { subreddit, title, post }, a, b }: Comparis
 const preferredLine =
   /^[\s>*_#`"'-]*preferred[\s*_`"']*:[\s*_`"'([]*(?:summary\s+)?([AB])[\s*_`"')\]]*(?=$|[.;:(–—-])/gimu;
 
-/** The verdict in an answer, with its comparing sentence; undefined where there is none, or there are two that differ. */
-export function readAnswer(answer: string): { preferred: "A" | "B"; reason?: string } | undefined {
+/**
+ * The verdict in an answer, with its comparing sentence; undefined where there is none, or there are two that differ. What a reasoning
+ * model has thought aloud before is passed over.
+ */
+export function readAnswer(text: string): { preferred: "A" | "B"; reason?: string } | undefined {
+  const answer = text.replace(/<think>[^]*?<\/think>/gi, "");
   const letters = new Set(Array.from(answer.matchAll(preferredLine), ([, letter]) => letter.toUpperCase()));
   if (letters.size !== 1) return undefined;
   const reason = /^[\s>*_#`"'-]*comparison[\s*_`"']*:[\s*_]*(.+)$/imu.exec(answer)?.[1].trim();

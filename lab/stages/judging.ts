@@ -142,7 +142,7 @@ function countComparisons(entries: readonly Entry[], most: number, orders: "both
   const count = (author: Match["ours"]) =>
     Math.min(most, entries.find((entry) => entry.author === author)?.texts.length ?? 0);
   const best = entries.filter(({ author }) => author.startsWith("best-of-"));
-  const pairs = 2 * count("ppo") + count("sft") + Math.min(count("sft"), count("base")) +
+  const pairs = 2 * count("ppo") + count("sft") +
     best.reduce((sum, { author }) => sum + 2 * count(author), 0);
   return pairs * (orders === "both" ? 2 : 1);
 }

@@ -41,13 +41,14 @@ export interface Entry {
   scores: Partial<Record<ScoreName, number[]>>;
 }
 
-/** Who meets whom. The reference and earlier policies are "theirs". */
+/** Who meets whom. The reference and earlier policies are "theirs". A judge of texts, whose verdicts cost, is spared the last. */
 const fixtures: readonly [Author, Author][] = [
   ["ppo", "sft"],
   ["ppo", "reference"],
   ["sft", "reference"],
   ["sft", "base"],
 ];
+const textFixtures = fixtures.slice(0, 3);
 
 /**
  * Plays every match whose two sides are there: all of them by the first judge, best-of-n against SFT and reference included, then
@@ -65,7 +66,8 @@ export async function playMatches(
   const entry = (author: Match["ours"]) => entries.find((one) => one.author === author);
   const matches: Match[] = [];
   for (const judge of judges) {
-    const pairings = fixtures.map(([ours, theirs]) => [entry(ours), entry(theirs)] as const);
+    const meetings = typeof judge === "string" ? fixtures : textFixtures;
+    const pairings = meetings.map(([ours, theirs]) => [entry(ours), entry(theirs)] as const);
     if (judge === judges[0]) {
       for (const best of entries.filter(({ author }) => author.startsWith("best-of-"))) {
         pairings.push([best, entry("sft")], [best, entry("reference")]);

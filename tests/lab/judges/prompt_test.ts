@@ -26,6 +26,7 @@ Deno.test("verdicts are read in the forms that models give them", () => {
       ["Preferred: B — it is complete", "B"],
       ["Preferred: A\n\nPreferred: A", "A"],
       ["Comparison: good\r\nPreferred: B\r\n", "B"],
+      ["<think>First I thought\nPreferred: A\nbut no.</think>\nPreferred: B", "B"],
     ] as const
   ) assertEquals(readAnswer(answer)?.preferred, preferred, answer);
   assertEquals(readAnswer("**Comparison:** A says more.\nPreferred: A")?.reason, "A says more.");
@@ -47,6 +48,7 @@ Deno.test("what is no verdict is none", () => {
       "Preferred: A\nPreferred: B",
       "Comparison: summary A is preferred: it is shorter",
       "It is preferred: A",
+      "<think>\nPreferred: A</think>",
     ]
   ) assertEquals(readAnswer(answer), undefined, answer);
 });
