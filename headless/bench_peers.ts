@@ -27,11 +27,8 @@ async function fetched<T>(specifier: string): Promise<T> {
   try {
     return await import(specifier) as T;
   } catch (error) {
-    throw new Error(
-      `${specifier} could not be had (${
-        error instanceof Error ? error.message : error
-      }): go without with --no-peers`,
-    );
+    const [why] = (error instanceof Error ? error.message : String(error)).split("\n");
+    throw new Error(`${specifier} could not be fetched (${why})`);
   }
 }
 

@@ -1,7 +1,7 @@
 /** `Files` over a disk, with Deno: whole files appear at once or not at all, and failures say what to do about them. */
 import { createHash } from "node:crypto";
 import process from "node:process";
-import { FileAccessError, type Files } from "../lab/bytes.ts";
+import { FileAccessError, type Files, shown } from "../lab/bytes.ts";
 
 /** The disk. Relative paths mean the current folder. */
 export function diskFiles(): Files {
@@ -176,6 +176,11 @@ async function explained<T>(action: string, path: string, work: () => Promise<T>
  */
 export function explainFileError(error: unknown, action: string, path: string): unknown {
   if (error instanceof FileAccessError || !(error instanceof Error)) return error;
+  if (path.includes("\0")) {
+    return new FileAccessError(
+      `Could not ${action} ${shown(path)}: no path holds a NUL character; correct it.`,
+    );
+  }
   const remedy = {
     ENOENT: action === "read" || action === "list" || action === "move"
       ? "it does not exist; check the path"

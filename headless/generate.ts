@@ -1,15 +1,16 @@
 /** `deno task generate`: summarises posts with any checkpoint folder, or with several models of a run beside each other. */
 import type { Gpu } from "../kernels/gpu.ts";
-import { DamagedFileError, type Files, joinPath, readJson } from "../lab/bytes.ts";
-import { type Config, presetConfig, readConfig } from "../lab/config.ts";
+import { DamagedFileError, type Files, joinPath } from "../lab/bytes.ts";
+import { type Config, presetConfig } from "../lab/config.ts";
 import { boolean, choice, integer, integers, number, text, words } from "../lab/config_fields.ts";
 import { goldScore } from "../lab/demo/gold.ts";
-import { generate } from "../lab/generate.ts";
+import { drawnAt, generate } from "../lab/generate.ts";
 import { type Progress, silent } from "../lab/progress.ts";
 import { type Query, tldrQuery } from "../lab/query.ts";
 import { loadQwen2, readQwen2Config } from "../lab/qwen2.ts";
 import type { Qwen2Config } from "../lab/qwen2_config.ts";
 import { tokenLogprobs } from "../lab/scoring.ts";
+import { newestOf, readStartedRun, runsIn } from "../lab/run_record.ts";
 import { cutAtEos } from "../lab/stages/sft.ts";
 import { loadTokenizer, type Tokenizer } from "../lab/tokenizer.ts";
 import { stageKeys } from "../lab/training.ts";
@@ -19,7 +20,9 @@ import { diskFiles } from "./files.ts";
 import { helpText, parseFlags } from "./flags.ts";
 import { present } from "./generate_formats.ts";
 import { choosePosts, demoFolder, type GivenPost } from "./generate_posts.ts";
-import { standardOutput, terminalProgress } from "./progress.ts";
+import { fetchModel } from "./hub.ts";
+import { standardError, standardOutput, terminalProgress } from "./progress.ts";
+import { pinnedSources } from "./sources.ts";
 
 const maySay = { mayBeEmpty: true };
 
@@ -29,8 +32,8 @@ const usage = {
   own: {
     model: text("", {
       doc:
-        "Model folder in Hugging Face layout, or a run directory. By default the newest run's ppo, else its sft, else the demo's base model",
-      placeholder: "FOLDER",
+        "Model folder in Hugging Face layout, owner/name on the Hub, or a run directory. By default the newest run's ppo, else its sft, else the demo's base model",
+      placeholder: "MODEL",
       ...maySay,
     }),
     compare: words(["base", "sft", "ppo"], [], {
@@ -96,7 +99,8 @@ export interface World {
   openGpu: typeof openGpu;
   /** Columns of the terminal; 100 where there is none. */
   columns?: number;
-  progress?: Progress;
+  /** Of downloads, and of long lists of posts. */
+  progress: Progress;
 }
 
 /** One summary of one model. */
@@ -132,7 +136,7 @@ export interface Outcome {
 export async function generateTask(args: readonly string[], world: World): Promise<string> {
   const { own, given, help } = parseFlags(args, usage);
   if (help) return helpText(usage);
-  const models = await chooseModels(world.files, own.model, own.compare);
+  const models = await chooseModels(world, own.model, own.compare);
   const { posts, many } = await choosePosts(own, given, world.files, world.readInput);
   const prepared: Prepared[] = []; // before any GPU is asked for: most mistakes are found here
   for (const model of models) prepared.push(await prepare(world.files, model, posts, own.responseTokens));
@@ -151,7 +155,7 @@ export async function generateTask(args: readonly string[], world: World): Promi
       models: [],
     }));
     for (const model of prepared) {
-      const drawn = await draw(gpu, world.files, model, own, world.progress ?? silent);
+      const drawn = await draw(gpu, world.files, model, own, world.progress);
       drawn.forEach((samples, i) => {
         const { record } = posts[i];
         if (record) { for (const sample of samples) sample.gold = goldScore(record, sample.text); }
@@ -188,7 +192,11 @@ interface Prepared extends Model {
 }
 
 /** The folders that the flags mean. */
-async function chooseModels(files: Files, named: string, compare: readonly string[]): Promise<Model[]> {
+async function chooseModels(
+  { files, progress }: World,
+  named: string,
+  compare: readonly string[],
+): Promise<Model[]> {
   const isRun = named !== "" && await files.exists(joinPath(named, "run.json"));
   if (named !== "" && !isRun) {
     if (compare.length > 0) {
@@ -196,14 +204,20 @@ async function chooseModels(files: Files, named: string, compare: readonly strin
         `--compare needs a run directory, and ${named} has no run.json; name one with --model.`,
       );
     }
-    return [{ name: nameOf(named), folder: named, config: await configOf(files, named) }];
+    const { folder } = await fetchModel(named, { progress });
+    return [{ name: nameOf(named), folder, config: await configOf(files, folder) }];
   }
   const run = isRun ? named : await newestRun(files, compare);
   const base = { name: "base", folder: joinPath(demoFolder, "base"), config: presetConfig("demo") };
   if (run === undefined) return [base];
-  const config = await runConfig(files, run);
+  const { config } = await readStartedRun(files, run);
   const folders: Record<string, string> = {
-    base: config.model === "demo" ? base.folder : config.model,
+    base: config.model === "demo" || !compare.includes("base")
+      ? base.folder
+      : (await fetchModel(config.model, {
+        progress,
+        pinned: (await pinnedSources(files, run))?.model?.commit,
+      })).folder,
     sft: joinPath(run, "models/sft"),
     ppo: joinPath(run, "models/ppo"),
   };
@@ -228,18 +242,15 @@ async function chooseModels(files: Files, named: string, compare: readonly strin
 
 /** The newest run with a finished model; undefined if there is none and none is needed. */
 async function newestRun(files: Files, compare: readonly string[]): Promise<string | undefined> {
-  const found: [startedAt: string, folder: string][] = [];
-  for (const entry of await files.exists("runs") ? await files.list("runs") : []) {
-    const folder = joinPath("runs", entry.replace(/\/$/, ""));
-    if (!entry.endsWith("/") || !await files.exists(joinPath(folder, "run.json"))) continue;
-    const finished = await Promise.all(
-      ["ppo", "sft"].map((name) => files.exists(joinPath(folder, "models", name, "config.json"))),
-    );
-    if (!finished.includes(true)) continue;
-    const record = await readJson(files, joinPath(folder, "run.json")) as { startedAt?: string };
-    found.push([String(record.startedAt), folder]);
+  const finished: string[] = [];
+  for (const folder of await runsIn(files, "runs")) {
+    for (const name of ["ppo", "sft"]) {
+      if (!await files.exists(joinPath(folder, "models", name, "config.json"))) continue;
+      finished.push(folder);
+      break;
+    }
   }
-  const newest = found.sort().at(-1)?.[1];
+  const newest = await newestOf(files, finished);
   if (newest === undefined && compare.some((name) => name !== "base")) {
     throw new DamagedFileError(
       "There is no run with a finished model in runs/; run deno task train, or name one with --model.",
@@ -248,16 +259,10 @@ async function newestRun(files: Files, compare: readonly string[]): Promise<stri
   return newest;
 }
 
-async function runConfig(files: Files, run: string): Promise<Config> {
-  const path = joinPath(run, "run.json");
-  const record = await readJson(files, path) as { config?: unknown };
-  return readConfig(record.config, path);
-}
-
 /** The configuration of the run that a model folder lies in; else the demo's for the demo's model, else the published one. */
 async function configOf(files: Files, folder: string): Promise<Config> {
   const run = joinPath(folder.replace(/\/+$/, ""), "../..");
-  if (await files.exists(joinPath(run, "run.json"))) return await runConfig(files, run);
+  if (await files.exists(joinPath(run, "run.json"))) return (await readStartedRun(files, run)).config;
   return presetConfig(/(^|\/)public\/demo\/base\/?$/.test(folder) ? "demo" : "spark");
 }
 
@@ -318,7 +323,7 @@ async function draw(
     const some = prompts.slice(first, first + chunk);
     const rows = await generate(gpu, model, some, {
       responseLength: responseTokens,
-      ...(temperature === 0 ? { greedy: true } : { temperature }),
+      ...drawnAt(temperature),
       topK,
       topP,
       vocabulary: tokenizer.padId,
@@ -361,22 +366,16 @@ async function standardInput(): Promise<Uint8Array | null> {
   return new Uint8Array(await new Response(Deno.stdin.readable).arrayBuffer());
 }
 
-/** Progress goes where errors go, so that the output can be sent into a file. */
-function errorProgress(): Progress {
-  const { now } = standardOutput();
-  const encoder = new TextEncoder();
-  return terminalProgress({
-    write: (text) => void Deno.stderr.writeSync(encoder.encode(text)),
-    columns: () => undefined,
-    colour: false,
-    now,
-  });
-}
-
 if (import.meta.main) {
   try {
-    const world = { files: diskFiles(), readInput: standardInput, openGpu, progress: errorProgress() };
-    console.log(await generateTask(Deno.args, { ...world, columns: standardOutput().columns() }));
+    const world = {
+      files: diskFiles(),
+      readInput: standardInput,
+      openGpu,
+      progress: terminalProgress(standardError()),
+      columns: standardOutput().columns(),
+    };
+    console.log(await generateTask(Deno.args, world));
   } catch (error) {
     failWith(error);
   }

@@ -3,8 +3,11 @@ import { DamagedFileError, type Files, joinPath } from "../lab/bytes.ts";
 import type { Config } from "../lab/config.ts";
 import type { Endpoint } from "../lab/judges/endpoint.ts";
 import { openCheckpoint, requireTensors } from "../lab/checkpoint_files.ts";
+import type { Progress } from "../lab/progress.ts";
 import { readQwen2Config } from "../lab/qwen2.ts";
 import { expectedTensors } from "../lab/qwen2_config.ts";
+import type { Run } from "../lab/run.ts";
+import { fetchModel } from "./hub.ts";
 
 const openai = "https://api.openai.com/v1";
 
@@ -41,30 +44,30 @@ export function endpointFromEnvironment(variable: (name: string) => string | und
 }
 
 /**
- * Looks whether the configured judge is there: the endpoint's variables, or a model folder of the right kind.
- * @returns the endpoint, for the judge that needs one
+ * Looks whether the configured judge is there, before hours are spent: the endpoint's variables, or a model of the right kind, which is
+ * fetched where it is a Hub id.
  * @throws in one sentence where it is not
  */
 export async function findJudge(
   files: Files,
   { evaluate: { judge, judgeModel } }: Config,
   variable: (name: string) => string | undefined,
-): Promise<Endpoint | undefined> {
-  if (judge === "openai") return endpointFromEnvironment(variable);
+  progress: Progress,
+): Promise<Run["judge"]> {
+  if (judge === "openai") return { endpoint: endpointFromEnvironment(variable) };
   if (judge !== "second" && judge !== "local") return undefined;
-  if (!await files.exists(joinPath(judgeModel, "config.json"))) {
-    throw new DamagedFileError(
-      `evaluate.judgeModel ${judgeModel} is no model folder: it has no config.json.`,
-    );
+  const { folder } = await fetchModel(judgeModel, { progress, flag: "--evaluate.judgeModel" });
+  if (!await files.exists(joinPath(folder, "config.json"))) {
+    throw new DamagedFileError(`evaluate.judgeModel ${folder} is no model folder: it has no config.json.`);
   }
-  const shape = await readQwen2Config(files, judgeModel);
+  const shape = await readQwen2Config(files, folder);
   if ((shape.head === "score") !== (judge === "second")) {
     throw new DamagedFileError(
       judge === "second"
-        ? `${judgeModel} is a language model, which evaluate.judge local takes; second needs a reward model.`
-        : `${judgeModel} is a reward model, which evaluate.judge second takes; local needs a language model.`,
+        ? `${folder} is a language model, which evaluate.judge local takes; second needs a reward model.`
+        : `${folder} is a reward model, which evaluate.judge second takes; local needs a language model.`,
     );
   }
-  requireTensors(await openCheckpoint(files, judgeModel), expectedTensors(shape), ["score.bias"]);
-  return undefined;
+  requireTensors(await openCheckpoint(files, folder), expectedTensors(shape), ["score.bias"]);
+  return { folder };
 }

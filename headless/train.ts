@@ -3,7 +3,16 @@
  * directory with a report. Started again in the same directory it skips what is done and goes on from the last checkpoint.
  */
 import { GpuError } from "../kernels/gpu.ts";
-import { DamagedFileError, type Files, joinPath, readJson, sha256OfFile, writeJson } from "../lab/bytes.ts";
+import { declaredKernels } from "../kernels/kernel.ts";
+import {
+  DamagedFileError,
+  digestOfJson,
+  type Files,
+  joinPath,
+  readJson,
+  sha256OfFile,
+  writeJson,
+} from "../lab/bytes.ts";
 import { openCheckpoint, requireTensors } from "../lab/checkpoint_files.ts";
 import {
   type Config,
@@ -14,9 +23,8 @@ import {
   readConfig,
 } from "../lab/config.ts";
 import { boolean, words } from "../lab/config_fields.ts";
-import { type Dataset, loadDemoData, loadTldrFolder } from "../lab/dataset.ts";
 import { goldScore } from "../lab/demo/gold.ts";
-import { readJsonl } from "../lab/jsonl.ts";
+import { readMetrics } from "../lab/metrics.ts";
 import { runStages, stagesToRun } from "../lab/pipeline.ts";
 import { planRun } from "../lab/plan.ts";
 import { memoryTable, planTable, type StagePlan } from "../lab/plan_table.ts";
@@ -26,15 +34,16 @@ import { buildReport } from "../lab/report/report.ts";
 import { terminalSummary } from "../lab/report/summary.ts";
 import {
   type Evaluation,
-  type MetricRecord,
   type ReportData,
   type RunRecord,
   type StageFacts,
   stageNames,
-  type TrainingSample,
 } from "../lab/report/data.ts";
 import type { Run } from "../lab/run.ts";
-import { openRunDirectory } from "../lab/run_directory.ts";
+import { openRunDirectory, readSealed, readStageRecord, writeSealed } from "../lab/run_directory.ts";
+import { newestOf, readStartedRun, runsIn } from "../lab/run_record.ts";
+import { evaluationPath } from "../lab/stages/evaluate.ts";
+import { readSamples } from "../lab/stages/ppo_records.ts";
 import { splitSizes } from "../lab/stages/preprocess.ts";
 import { loadTokenizer } from "../lab/tokenizer.ts";
 import { openGpu } from "./devices.ts";
@@ -43,7 +52,9 @@ import { findJudge } from "./judge_endpoint.ts";
 import { settleKernels } from "./kernel_choices.ts";
 import { diskFiles, hasEnded, thisProcess } from "./files.ts";
 import { type Flags, helpText, parseFlags } from "./flags.ts";
+import { isAtHand } from "./hub.ts";
 import { standardOutput, terminalProgress } from "./progress.ts";
+import { digestSources, fetchSources, loadSources, pinnedSources } from "./sources.ts";
 import { versions } from "./versions.ts";
 
 const usage = {
@@ -69,27 +80,37 @@ const usage = {
   ],
 } as const;
 
-/** The demo's folders, beside this file wherever the repository lies. */
-const demoFolder = decodeURIComponent(new URL("../public/demo", import.meta.url).pathname);
-
 async function main(): Promise<void> {
   const flags = parseFlags(Deno.args, usage);
   const terminal = standardOutput();
   if (flags.help) return console.log(helpText(usage, { width: terminal.columns(), colour: terminal.colour }));
 
+  if (flags.own.stages.length === 0) {
+    throw new RangeError(`--stages names none of ${stageNames.join(", ")}; leave it out to run all.`);
+  }
   const files = diskFiles();
   const { config, why } = await chooseConfig(files, flags);
   const progress = terminalProgress(terminal);
   progress.note(why);
-  const baseFolder = config.model === "demo" ? joinPath(demoFolder, "base") : config.model;
-  const dataset = await loadDataset(files, config);
+  const sources = await fetchSources(config, await pinnedSources(files, config.out), progress);
+  const baseFolder = sources.base.folder;
+  const dataset = await loadSources(files, sources);
+  for (const sentence of dataset.notes ?? []) progress.note(sentence);
   // What needs no device and little time is looked at first: bad input must not cost an hour of preprocessing.
   if (flags.own.stages.some((stage) => stage !== "preprocess")) derivedFields(config, splitSizes(dataset));
   const shape = await readQwen2Config(files, baseFolder);
   requireTensors(await openCheckpoint(files, baseFolder), expectedTensors(shape));
+  const { preprocess: { queryTokens, responseTokens, preferenceTokens }, ppo: { responseLength } } = config;
+  const longest = queryTokens + Math.max(responseTokens, preferenceTokens, responseLength);
+  if (longest > shape.maxPositions) {
+    throw new RangeError(
+      `Query and response take up to ${longest} tokens, more than the ${shape.maxPositions} positions of ${baseFolder}; ` +
+        `lower --preprocess.queryTokens.`,
+    );
+  }
   const tokenizer = await loadTokenizer((path) => files.read(path), baseFolder, shape.vocabulary);
-  const endpoint = flags.own.stages.includes("evaluate")
-    ? await findJudge(files, config, (name) => Deno.env.get(name))
+  const judge = flags.own.stages.includes("evaluate")
+    ? await findJudge(files, config, (name) => Deno.env.get(name), progress)
     : undefined;
   const gpu = await openGpu(config.gpu);
   const adapter =
@@ -103,16 +124,21 @@ async function main(): Promise<void> {
     for (const sentence of directory.healed) progress.note(sentence);
     const settled = await settleKernels(gpu, files, config, shape);
     if (settled) progress.note(settled);
-    const inputs = await digests(files, config, baseFolder);
+    const inputs = await digestSources(files, sources);
     const record: RunRecord = {
       format: 1,
       config: config as unknown as Record<string, unknown>,
       choices: [why],
+      notes: dataset.notes,
       startedAt: new Date().toISOString(),
       device: gpu.facts,
       kernels: Object.fromEntries(gpu.choices),
+      kernelDigest: await digestOfJson(
+        declaredKernels.map(({ name, source }) => [name, source].join("\n")).sort(),
+      ),
       versions: await versions(),
       inputs,
+      sources: sources.pinned,
     };
     await writeJson(files, joinPath(config.out, "run.json"), record);
     const run: Run = {
@@ -127,7 +153,7 @@ async function main(): Promise<void> {
       gold: config.data === "demo"
         ? (post, summary) => goldScore({ ...post, facts: post.facts! }, summary)
         : undefined,
-      endpoint,
+      judge,
       progress,
       stopping: () => interrupts.count > 0,
     };
@@ -143,7 +169,7 @@ async function main(): Promise<void> {
       for (const line of memoryTable(plan)) progress.note(line);
       return;
     }
-    if (plan.length > 0) await writeJson(files, joinPath(config.out, "plan.json"), plan);
+    if (plan.length > 0) await writeSealed(files, joinPath(config.out, "plan.json"), { stages: plan });
     const rest = stages.filter((stage) => stage !== "preprocess");
     await runThroughLosses(run, () => runStages(run, rest, inputs, clock));
     record.kernels = Object.fromEntries(run.gpu.choices);
@@ -186,21 +212,18 @@ async function chooseConfig(
   if (flags.own.resume) {
     if (flags.preset) throw new RangeError("--resume takes the preset from run.json; leave --preset out.");
     const out = flags.overrides.out ?? await newestRun(files);
-    const path = joinPath(out, "run.json");
-    if (!await files.exists(path)) {
+    if (!await files.exists(joinPath(out, "run.json"))) {
       throw new DamagedFileError(`There is no run in ${out} to resume: it has no run.json; check --out.`);
     }
-    const config = merge(readConfig((await readRun(files, path)).config, path), flags);
+    const config = merge((await readStartedRun(files, out)).config, flags);
     return { config: { ...config, out }, why: `Going on with ${out} as its run.json says.` };
   }
-  const preset: PresetName = flags.preset ??
-    (flags.overrides.model || flags.overrides.data ? "spark" : await findPreset(files));
+  const { preset, why } = flags.preset
+    ? { preset: flags.preset, why: `Preset ${flags.preset}, as asked for.` }
+    : flags.overrides.model || flags.overrides.data
+    ? { preset: "spark" as const, why: "Preset spark, the published recipe, as model or data are named." }
+    : await findPreset(flags.overrides.gpu);
   const config = configure(preset, flags.overrides);
-  const why = flags.preset
-    ? `Preset ${preset}, as asked for.`
-    : preset === "demo"
-    ? "Preset demo, as no real model and data are in sight; for the published recipe, use --preset spark with --model FOLDER --data FOLDER."
-    : "Preset spark, the published recipe, as model and data are there; --preset demo for the embedded one.";
   const changed = differences(config, configure(preset, {})).map(({ path }) => path);
   return { config, why: changed.length > 0 ? `${why} Changed: ${changed.join(", ")}.` : why };
 }
@@ -215,90 +238,79 @@ function merge(config: Config, { overrides }: Flags<typeof usage.own>): Config {
   return readConfig(merged);
 }
 
-/** The published recipe where its default folders are there, else the demo. */
-async function findPreset(files: Files): Promise<PresetName> {
-  const { model, data } = configure("spark", {});
-  return await files.exists(joinPath(model, "config.json")) && await files.exists(data) ? "spark" : "demo";
-}
+/** The machine that the published recipe is meant for, by the name of its GPU. */
+const dgxSpark = /\bGB10\b/;
 
-async function readRun(files: Files, path: string): Promise<Pick<RunRecord, "config" | "startedAt">> {
-  try {
-    const { config, startedAt } = await readJson(files, path) as Partial<RunRecord>;
-    if (typeof startedAt === "string" && typeof config === "object" && config) return { config, startedAt };
-  } catch (error) {
-    if (!(error instanceof DamagedFileError || error instanceof TypeError)) throw error;
+/**
+ * The published recipe on a DGX Spark, and on any other GPU where its model and data are there, in the Hub's cache as a rule; else the
+ * demo. On a software adapter the recipe would take years.
+ */
+async function findPreset(choice?: Config["gpu"]): Promise<{ preset: PresetName; why: string }> {
+  const { model, data } = configure("spark", {});
+  const there = await isAtHand("model", model) && await isAtHand("dataset", data);
+  const gpu = await openGpu(choice);
+  const { adapter, software } = gpu.facts;
+  gpu.destroy();
+  if (dgxSpark.test(adapter)) {
+    return {
+      preset: "spark",
+      why: "Preset spark, the published recipe, as this is a DGX Spark; --preset demo for the embedded one.",
+    };
   }
-  throw new DamagedFileError(
-    `${path} is damaged; start the run again with its flags and --out instead of --resume: what is done will be kept.`,
-  );
+  if (there && !software) {
+    return {
+      preset: "spark",
+      why:
+        "Preset spark, the published recipe, as there are a GPU, its model and its data; --preset demo for the embedded one.",
+    };
+  }
+  const lacks = software ? "there is no GPU" : "no real model and data are in sight";
+  return {
+    preset: "demo",
+    why:
+      `Preset demo, as ${lacks}; for the published recipe, use --preset spark, which fetches what it needs.`,
+  };
 }
 
 /** The run directory in `runs/` that was started last. */
 async function newestRun(files: Files): Promise<string> {
-  const started: [string, string][] = [];
-  for (const name of await files.exists("runs") ? await files.list("runs") : []) {
-    const folder = joinPath("runs", name.replace(/\/$/, ""));
-    const path = joinPath(folder, "run.json");
-    if (!name.endsWith("/") || !await files.exists(path)) continue;
-    started.push([(await readRun(files, path)).startedAt, folder]);
-  }
-  if (started.length === 0) {
+  const newest = await newestOf(files, await runsIn(files, "runs"));
+  if (newest === undefined) {
     throw new DamagedFileError("There is no run in runs/ to resume; name one with --out FOLDER.");
   }
-  return started.sort().at(-1)![1];
-}
-
-async function loadDataset(files: Files, config: Config): Promise<Dataset> {
-  return config.data === "demo"
-    ? await loadDemoData(files, demoFolder)
-    : await loadTldrFolder(files, config.data);
-}
-
-/** SHA-256 of the base model's and the data's files: inputs of every stage. */
-async function digests(files: Files, config: Config, baseFolder: string): Promise<Record<string, string>> {
-  const found: Record<string, string> = {};
-  const add = async (label: string, folder: string, pattern: RegExp) => {
-    for (const name of (await files.list(folder)).filter((file) => pattern.test(file))) {
-      found[`${label}/${name}`] = (await sha256OfFile(files, joinPath(folder, name))).sha256;
-    }
-  };
-  await add("model", baseFolder, /\.(json|safetensors)$/);
-  const data = config.data === "demo" ? demoFolder : config.data;
-  await add("data", data, /\.jsonl(\.gz)?$/);
-  return found;
+  return newest;
 }
 
 /** Everything the report shows, from the run directory. */
 async function reportData(files: Files, out: string, run: RunRecord): Promise<ReportData> {
-  const metrics: MetricRecord[] = [];
-  for await (const { value } of readJsonl(files, joinPath(out, "metrics.jsonl"))) {
-    metrics.push(value as MetricRecord);
-  }
+  const metrics = await readMetrics(files, joinPath(out, "metrics.jsonl"));
   const stages: StageFacts[] = [];
   for (const name of stageNames) {
-    const path = joinPath(out, "stages", `${name}.json`);
-    if (!await files.exists(path)) continue;
-    const { output } = await readJson(files, path) as unknown as { output: StageFacts };
-    stages.push(output);
+    const done = await readStageRecord(files, out, name);
+    if (done) stages.push(done.output as unknown as StageFacts);
   }
-  const samples: TrainingSample[] = [];
-  const samplesPath = joinPath(out, "samples.jsonl");
-  if (await files.exists(samplesPath)) {
-    for await (const { value } of readJsonl(files, samplesPath)) samples.push(value as TrainingSample);
-  }
-  const plan = joinPath(out, "plan.json");
-  const evaluation = joinPath(out, "evaluation.json");
+  const planPath = joinPath(out, "plan.json");
+  const plan = await files.exists(planPath) ? await readSealed(files, planPath) : undefined;
   return {
     run,
     stages,
-    plan: await files.exists(plan) ? await readJson(files, plan) as unknown as StagePlan[] : undefined,
+    plan: plan?.stages as StagePlan[] | undefined,
     metrics,
-    samples,
-    evaluation: await files.exists(evaluation)
-      ? await readJson(files, evaluation) as unknown as Evaluation
-      : undefined,
+    samples: await readSamples(files, joinPath(out, "samples.jsonl")),
+    evaluation: await readEvaluation(files, out),
     madeAt: new Date().toISOString(),
   };
+}
+
+/** The evaluation, if there is one; its stage's record knows what it wrote. */
+async function readEvaluation(files: Files, out: string): Promise<Evaluation | undefined> {
+  const path = evaluationPath(out);
+  const done = await readStageRecord(files, out, "evaluate");
+  if (!done || !await files.exists(path)) return undefined;
+  if ((await sha256OfFile(files, path)).sha256 !== done.output.sha256) {
+    throw new DamagedFileError(`${path} is not as it was written; delete it to evaluate again.`);
+  }
+  return await readJson(files, path) as Evaluation;
 }
 
 /** Ctrl-C once finishes the step and saves; twice ends at once. */

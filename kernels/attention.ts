@@ -7,12 +7,13 @@ import queryGradSoftwareSource from "./attention_query_grad_software.wgsl" with 
 import forwardSoftwareSource from "./attention_software.wgsl" with { type: "text" };
 import type { Gpu } from "./gpu.ts";
 import { type Kernel, kernel } from "./kernel.ts";
-import type { Packing } from "./packing.ts";
+import { type AttentionVariant, type Packing, tileRows } from "./packing.ts";
 import { gradientTarget, record } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
+import { unroll } from "./unroll.ts";
 
 /** The three sources of a variant. `software` is for devices whose arithmetic is a CPU's. */
-const sources = {
+const sources: Record<AttentionVariant, Record<"forward" | "queryGrad" | "keyValueGrad", string>> = {
   gpu: { forward: forwardSource, queryGrad: queryGradSource, keyValueGrad: keyValueGradSource },
   software: {
     forward: forwardSoftwareSource,
@@ -21,30 +22,26 @@ const sources = {
   },
 };
 
-export type AttentionVariant = keyof typeof sources;
-
 /** The software kernels hold four rows a lane; with heads of 64, Mesa 22.3 did not compile them within a minute. */
 const softwareHeadDim = 32;
 
 const kernels = new Map<string, { forward: Kernel; queryGrad: Kernel; keyValueGrad: Kernel }>();
 
-/**
- * The kernels of a variant. `software` gets `hd4` as a constant of the language, which sizes its arrays exactly; `gpu` takes it as a
- * pipeline constant.
- */
+/** The kernels of a variant for heads of 4·hd4: the size is a constant of the language, which sizes arrays and register blocks exactly. */
 function kernelsFor(variant: AttentionVariant, hd4: number) {
-  const key = variant === "gpu" ? variant : `${variant} ${hd4}`;
+  const key = `${variant} ${hd4}`;
   let found = kernels.get(key);
   if (!found) {
     const { forward, queryGrad, keyValueGrad } = sources[variant];
-    const preamble = variant === "gpu" ? "" : `const hd4 = ${hd4}u;\n`;
+    const sized = (source: string) =>
+      `const hd4 = ${hd4}u;\n` + unroll(source, { columns: Math.ceil(hd4 / 8) });
     const suffix = variant === "gpu" ? "" : "_software";
     kernels.set(
       key,
       found = {
-        forward: kernel(`attention${suffix}`, preamble + forward),
-        queryGrad: kernel(`attention_query_grad${suffix}`, preamble + queryGrad),
-        keyValueGrad: kernel(`attention_key_value_grad${suffix}`, preamble + keyValueGrad),
+        forward: kernel(`attention${suffix}`, sized(forward)),
+        queryGrad: kernel(`attention_query_grad${suffix}`, sized(queryGrad)),
+        keyValueGrad: kernel(`attention_key_value_grad${suffix}`, sized(keyValueGrad)),
       },
     );
   }
@@ -81,24 +78,22 @@ export function attentionWithNormaliser(
   const { queryHeads: Hq, keyValueHeads: Hkv, headDim } = shape;
   const T = qkv.shape[0];
   if (packing.tokens !== T) throw new Error(`attention: a packing of ${packing.tokens} tokens for ${T} rows`);
-  const { queryTiles, keyTiles, queryTileRows, keyTileRows } = packing;
-  const variant = headDim > softwareHeadDim ? "gpu" : packing.variant;
+  const variant = packing.tiles.software && headDim <= softwareHeadDim ? "software" : "gpu";
+  const tiles = packing.tiles[variant];
+  if (!tiles) throw new Error(`attention: the packing has no tiles for heads of ${headDim}`);
   const { forward, queryGrad, keyValueGrad } = kernelsFor(variant, headDim / 4);
-  const scale = 1 / Math.sqrt(headDim), hd4 = headDim / 4, sharers = Hq / Hkv;
+  const scale = 1 / Math.sqrt(headDim), sharers = Hq / Hkv;
+  const quads = tileRows.software.queries / 4;
   const [queryHeadGroups, queryConstants, keyConstants] = variant === "gpu"
-    ? [Hq, { hd4, rows: queryTileRows }, { hd4, rows: keyTileRows }]
-    : [
-      Hkv,
-      { sharers, quads: queryTileRows / 4, invocations: sharers * queryTileRows / 4 },
-      { quads: keyTileRows / 4 },
-    ];
+    ? [Hq, undefined, undefined]
+    : [Hkv, { sharers, quads, invocations: sharers * quads }, { quads: tileRows.software.keys / 4 }];
   const o = gpu.empty([T, Hq * headDim], "attention");
   const lse = gpu.empty([T, Hq], "attention.lse");
   gpu.run(
     forward,
-    { qkv, tiles: queryTiles, o, lse },
+    { qkv, tiles: tiles.queries, o, lse },
     { Hq, Hkv, scale },
-    [queryTiles.shape[0], queryHeadGroups],
+    [tiles.queries.shape[0], queryHeadGroups],
     queryConstants,
   );
   if (!gpu.tape || !qkv.requiresGrad) return { o, lse };
@@ -109,16 +104,16 @@ export function attentionWithNormaliser(
     const delta = gpu.hold([T, Hq], "attention.delta");
     gpu.run(
       queryGrad,
-      { qkv, tiles: queryTiles, o, dy, lse, delta, dqkv },
+      { qkv, tiles: tiles.queries, o, dy, lse, delta, dqkv },
       { Hq, Hkv, scale, accumulate },
-      [queryTiles.shape[0], queryHeadGroups],
+      [tiles.queries.shape[0], queryHeadGroups],
       queryConstants,
     );
     gpu.run(
       keyValueGrad,
-      { qkv, tiles: keyTiles, dy, lse, delta, dqkv },
+      { qkv, tiles: tiles.keys, dy, lse, delta, dqkv },
       { Hq, Hkv, scale, accumulate },
-      [keyTiles.shape[0], Hkv],
+      [tiles.keys.shape[0], Hkv],
       keyConstants,
     );
     gpu.release(delta);

@@ -269,6 +269,20 @@ export class Gpu {
     }
   }
 
+  /** `body`, to be run at another time under the path that holds now. */
+  later<T>(body: () => T): () => T {
+    const path = [...this.path];
+    return () => {
+      const before = this.path;
+      this.path = path;
+      try {
+        return body();
+      } finally {
+        this.path = before;
+      }
+    };
+  }
+
   /** Gives an intermediate its name (the current path, then `name`) and shows it to whoever captures it. */
   named(name: string, tensor: Tensor): Tensor {
     tensor.name = this.path.length === 0 ? name : `${this.path.join(".")}.${name}`;
@@ -377,11 +391,17 @@ export class Gpu {
 
   /** Reads tensors back in one wait. u32 tensors come as the bits of the floats; see {@link readU32}. */
   async read(...tensors: Tensor[]): Promise<Float32Array<ArrayBuffer>[]> {
-    return (await this.readBytes(tensors)).map((bytes) => new Float32Array(bytes));
+    return (await this.readBytes(tensors.map(whole))).map((bytes) => new Float32Array(bytes));
+  }
+
+  /** Reads elements `from` to `from + count` of a 32-bit tensor back. */
+  async readPart(tensor: Tensor, from: number, count: number): Promise<Float32Array<ArrayBuffer>> {
+    const [bytes] = await this.readBytes([{ tensor, from: 4 * from, bytes: 4 * count }]);
+    return new Float32Array(bytes);
   }
 
   async readU32(...tensors: Tensor[]): Promise<Uint32Array<ArrayBuffer>[]> {
-    return (await this.readBytes(tensors)).map((bytes) => new Uint32Array(bytes));
+    return (await this.readBytes(tensors.map(whole))).map((bytes) => new Uint32Array(bytes));
   }
 
   /** Waits until the device has done all that was submitted. @throws GpuError if anything went wrong on the way. */
@@ -403,13 +423,13 @@ export class Gpu {
 
   // ---- beneath ----
 
-  private async readBytes(tensors: Tensor[]): Promise<ArrayBuffer[]> {
+  private async readBytes(parts: { tensor: Tensor; from: number; bytes: number }[]): Promise<ArrayBuffer[]> {
     if (this.fault) throw this.fault;
     const offsets: number[] = [];
     let total = 0;
-    for (const tensor of tensors) {
+    for (const { bytes } of parts) {
       offsets.push(total);
-      total += Math.ceil(tensor.bytes / 4) * 4;
+      total += Math.ceil(bytes / 4) * 4;
     }
     const size = 2 ** Math.ceil(Math.log2(Math.max(256, total)));
     const staging = this.staging.get(size)?.pop() ??
@@ -420,9 +440,9 @@ export class Gpu {
       });
     this.endPass();
     const encoder = this.openEncoder();
-    tensors.forEach((tensor, i) => {
+    parts.forEach(({ tensor, from, bytes }, i) => {
       const { buffer, offset } = tensor.allocation;
-      encoder.copyBufferToBuffer(buffer, offset, staging, offsets[i], Math.ceil(tensor.bytes / 4) * 4);
+      encoder.copyBufferToBuffer(buffer, offset + from, staging, offsets[i], Math.ceil(bytes / 4) * 4);
     });
     this.submit();
     this.counters.reads++;
@@ -431,7 +451,7 @@ export class Gpu {
       await staging.mapAsync(GPUMapMode.READ, 0, Math.max(4, total));
       if (this.fault) throw this.fault;
       const mapped = staging.getMappedRange(0, Math.max(4, total));
-      results = tensors.map((tensor, i) => mapped.slice(offsets[i], offsets[i] + tensor.bytes));
+      results = parts.map(({ bytes }, i) => mapped.slice(offsets[i], offsets[i] + bytes));
       staging.unmap();
     } catch (error) {
       throw await this.faultAfter(error);
@@ -579,6 +599,10 @@ export class Gpu {
       if (key.split(",").slice(1).some((id) => dead.has(Number(id)))) this.bindGroups.delete(key);
     }
   }
+}
+
+function whole(tensor: Tensor): { tensor: Tensor; from: number; bytes: number } {
+  return { tensor, from: 0, bytes: tensor.bytes };
 }
 
 /** Workgroups of 64 for one invocation per element, folded into two dimensions where one is too short. */

@@ -10,22 +10,30 @@ import { elementwise, type Gpu } from "./gpu.ts";
 import { type Kernel, kernel } from "./kernel.ts";
 import type { Packing } from "./packing.ts";
 import type { Tensor } from "./tensor.ts";
+import { unroll } from "./unroll.ts";
 
 const store = kernel("key_value_cache_store", storeSource);
 const decode = kernel("attention_decode", decodeSource);
-const decodeSoftware = new Map<number, Kernel>();
+const decodeSoftware = new Map<string, Kernel>();
 
 /** The largest head whose query and output a lane of the software variant holds in registers. */
 const softwareHeadDim = 32;
 
-/** The software variant for heads of 4·hd4, a constant of the language that sizes its arrays exactly. */
-function softwareDecode(hd4: number): Kernel {
-  let found = decodeSoftware.get(hd4);
+/** The software variant for heads of 4·hd4, some to an invocation: constants of the language, that size its arrays exactly. */
+function softwareDecode(hd4: number, heads: number): Kernel {
+  const key = `${hd4} ${heads}`;
+  let found = decodeSoftware.get(key);
   if (!found) {
-    found = kernel("attention_decode_software", `const hd4 = ${hd4}u;\n` + decodeSoftwareSource);
-    decodeSoftware.set(hd4, found);
+    const constants = `const hd4 = ${hd4}u;\nconst heads = ${heads}u;\n`;
+    found = kernel("attention_decode_software", constants + unroll(decodeSoftwareSource, { heads }));
+    decodeSoftware.set(key, found);
   }
   return found;
+}
+
+/** Query heads that use a key while it is loaded: two if two share it and their sums and queries are not too many for a lane. */
+function headsTogether({ queryHeads, keyValueHeads, headDim }: AttentionShape): number {
+  return queryHeads / keyValueHeads % 2 === 0 && headDim <= 16 ? 2 : 1;
 }
 
 /** The cache of one layer. */
@@ -167,7 +175,9 @@ export function attentionDecode(
   const bindings = { qkv, keys: cache.keys, values: cache.values, lengths, o };
   const scalars = { Hq, Hkv, capacity: cache.capacity, scale: 1 / Math.sqrt(headDim) };
   if (gpu.facts.software && headDim <= softwareHeadDim) {
-    gpu.run(softwareDecode(headDim / 4), bindings, scalars, [B, Hkv], { sharers: Hq / Hkv });
+    const heads = headsTogether(shape);
+    const groups = Math.ceil(B * Hq / heads / 8), x = Math.min(groups, 32768);
+    gpu.run(softwareDecode(headDim / 4, heads), bindings, { ...scalars, B }, [x, Math.ceil(groups / x)]);
   } else {
     gpu.run(decode, bindings, { ...scalars, hd4: headDim / 4 }, [B, Hq]);
   }

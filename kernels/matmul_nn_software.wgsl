@@ -12,7 +12,7 @@
 struct Params {
   M: u32, N: u32, K: u32,
   aOffset: u32, aStride: u32, bOffset: u32, bStride: u32, outOffset: u32, outStride: u32,
-  alpha: f32, accumulate: u32, hasBias: u32, hasResidual: u32, biasOffset: u32,
+  alpha: f32, accumulate: u32, hasBias: u32, hasResidual: u32, biasOffset: u32, rowsFirst: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4f>;
@@ -23,8 +23,9 @@ struct Params {
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let first = group.y * rows;
-  let n = (group.x * 8u + lane) * 4u;
+  let tile = select(group.xy, group.yx, params.rowsFirst == 1u);
+  let first = tile.y * rows;
+  let n = (tile.x * 8u + lane) * 4u;
   let last = params.M - 1u;
   // Rows and columns past the end repeat the last ones and are not written.
   #for r in rows

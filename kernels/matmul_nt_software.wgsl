@@ -5,14 +5,15 @@
 // bias      f32, element biasOffset + n, read if hasBias, else any tensor
 // residual  f32, laid out as out, read if hasResidual, else any tensor
 // out       f32, element (m, n) at outOffset + m·outStride + n; written, and read if accumulate
-// Any M and N; K a multiple of 4. Workgroup 8 (one SIMD register of a CPU); grid: x ⌈N / 8⌉, y ⌈M / rows⌉. An invocation owns `rows` rows of one
-// column. Its rows are its workgroup's, so a is read uniformly: one scalar load for all lanes. 2·M·N·K FLOPs.
+// Any M and N; K a multiple of 4. Workgroup 8 (one SIMD register of a CPU); grid: x ⌈N / 32⌉, y ⌈M / rows⌉. An invocation owns `rows` rows of four
+// columns. Its rows are its workgroup's, so a is read uniformly: one scalar load for all lanes. Of b it reads blocks of 4 × 4 and turns them
+// over: between registers of a CPU's lanes that is a change of names, and columns side by side need no sum across a vector. 2·M·N·K FLOPs.
 // Unrolled by unroll.ts: rows.
 
 struct Params {
   M: u32, N: u32, K: u32,
   aOffset: u32, aStride: u32, bOffset: u32, bStride: u32, outOffset: u32, outStride: u32,
-  alpha: f32, accumulate: u32, hasBias: u32, hasResidual: u32, biasOffset: u32,
+  alpha: f32, accumulate: u32, hasBias: u32, hasResidual: u32, biasOffset: u32, rowsFirst: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4f>;
@@ -23,32 +24,42 @@ struct Params {
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let first = group.y * rows;
-  let n = group.x * 8u + lane;
+  let tile = select(group.xy, group.yx, params.rowsFirst == 1u);
+  let first = tile.y * rows;
+  let n = (tile.x * 8u + lane) * 4u;
   let last = params.M - 1u;
-  // Rows and columns past the end repeat the last one and are not written.
+  // Rows and columns past the end repeat the last ones and are not written.
   #for r in rows
   var at$r = (params.aOffset + min(first + $ru, last) * params.aStride) >> 2u;
   var sum$r = vec4f();
   #end
-  var column = (params.bOffset + min(n, params.N - 1u) * params.bStride) >> 2u;
+  #for c in 4
+  let column$c = (params.bOffset + min(n + $cu, params.N - 1u) * params.bStride) >> 2u;
+  #end
   let end = params.K >> 2u;
   for (var k = 0u; k < end; k++) {
-    let y = b[column + k];
+    let y = transpose(mat4x4f(b[column0 + k], b[column1 + k], b[column2 + k], b[column3 + k]));
     #for r in rows
-    sum$r = fma(a[at$r + k], y, sum$r);
+    let x$r = a[at$r + k];
+    sum$r = fma(vec4f(x$r.x), y[0], sum$r);
+    sum$r = fma(vec4f(x$r.y), y[1], sum$r);
+    sum$r = fma(vec4f(x$r.z), y[2], sum$r);
+    sum$r = fma(vec4f(x$r.w), y[3], sum$r);
     #end
   }
-  if (n >= params.N) { return; }
-  var shift = 0.0;
-  if (params.hasBias == 1u) { shift = bias[params.biasOffset + n]; }
-  #for r in rows
-  if (first + $ru < params.M) {
-    let index = params.outOffset + (first + $ru) * params.outStride + n;
-    var value = params.alpha * (sum$r.x + sum$r.y + sum$r.z + sum$r.w) + shift;
-    if (params.hasResidual == 1u) { value += residual[index]; }
-    if (params.accumulate == 1u) { value += out[index]; }
-    out[index] = value;
+  #for c in 4
+  if (n + $cu < params.N) {
+    var shift = 0.0;
+    if (params.hasBias == 1u) { shift = bias[params.biasOffset + n + $cu]; }
+    #for r in rows
+    if (first + $ru < params.M) {
+      let index = params.outOffset + (first + $ru) * params.outStride + n + $cu;
+      var value = params.alpha * sum$r[$c] + shift;
+      if (params.hasResidual == 1u) { value += residual[index]; }
+      if (params.accumulate == 1u) { value += out[index]; }
+      out[index] = value;
+    }
+    #end
   }
   #end
 }

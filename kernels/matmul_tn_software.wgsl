@@ -4,7 +4,7 @@
 // a, b      f32, read as vec4: every offset and stride a multiple of 4. Offsets and strides count elements
 // bias      f32, element biasOffset + n, read if hasBias, else any tensor
 // residual  f32, laid out as out, read if hasResidual, else any tensor
-// out       f32, element (m, n) at outOffset + m·outStride + n; written, and read if accumulate
+// out       f32, element (m, n) at outOffset + m·outStride + n·outColumn; written, and read if accumulate
 // Any K; N a multiple of 4, and rows of a that reach to the next one after M. Workgroup 8 (one SIMD register of a CPU); grid: x ⌈N / 32⌉, y ⌈M / rows⌉. An invocation owns `rows` rows (blocks of
 // four) of four columns. Its rows are its workgroup's, so a is read uniformly: one scalar load for all lanes. 2·M·N·K FLOPs.
 // Unrolled by unroll.ts: rows, blocks = rows / 4.
@@ -12,7 +12,7 @@
 struct Params {
   M: u32, N: u32, K: u32,
   aOffset: u32, aStride: u32, bOffset: u32, bStride: u32, outOffset: u32, outStride: u32,
-  alpha: f32, accumulate: u32, hasBias: u32, hasResidual: u32, biasOffset: u32,
+  alpha: f32, accumulate: u32, hasBias: u32, hasResidual: u32, biasOffset: u32, rowsFirst: u32, outColumn: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec4f>;
@@ -23,8 +23,9 @@ struct Params {
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let first = group.y * rows;
-  let n = (group.x * 8u + lane) * 4u;
+  let tile = select(group.xy, group.yx, params.rowsFirst == 1u);
+  let first = tile.y * rows;
+  let n = (tile.x * 8u + lane) * 4u;
   let last = ((params.M + 3u) & ~3u) - 4u;
   // Rows and columns past the end repeat the last ones and are not written.
   #for q in blocks
@@ -78,21 +79,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     let at = params.biasOffset + n;
     shift = vec4f(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]);
   }
+  let one = params.outColumn;
   #for q in blocks
   #for i in 4
   if (first + 4u * $qu + $iu < params.M) {
-    let index = params.outOffset + (first + 4u * $qu + $iu) * params.outStride + n;
+    let index = params.outOffset + (first + 4u * $qu + $iu) * params.outStride + n * one;
     var value = params.alpha * sum$q_$i + shift;
     if (params.hasResidual == 1u) {
-      value += vec4f(residual[index], residual[index + 1u], residual[index + 2u], residual[index + 3u]);
+      value += vec4f(residual[index], residual[index + one], residual[index + 2u * one], residual[index + 3u * one]);
     }
     if (params.accumulate == 1u) {
-      value += vec4f(out[index], out[index + 1u], out[index + 2u], out[index + 3u]);
+      value += vec4f(out[index], out[index + one], out[index + 2u * one], out[index + 3u * one]);
     }
     out[index] = value.x;
-    out[index + 1u] = value.y;
-    out[index + 2u] = value.z;
-    out[index + 3u] = value.w;
+    out[index + one] = value.y;
+    out[index + 2u * one] = value.z;
+    out[index + 3u * one] = value.w;
   }
   #end
   #end

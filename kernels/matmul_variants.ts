@@ -7,13 +7,13 @@ import matrixSource from "./matmul_matrix.wgsl" with { type: "text" };
 import nnSoftware from "./matmul_nn_software.wgsl" with { type: "text" };
 import skinnySource from "./matmul_nt_skinny.wgsl" with { type: "text" };
 import ntSoftware from "./matmul_nt_software.wgsl" with { type: "text" };
+import panelsSource from "./matmul_panels.wgsl" with { type: "text" };
 import simtSource from "./matmul_simt.wgsl" with { type: "text" };
 import tnSoftware from "./matmul_tn_software.wgsl" with { type: "text" };
 import type { Gpu } from "./gpu.ts";
 import { type Kernel, kernel } from "./kernel.ts";
 import type { Form, Layout } from "./matmul.ts";
 import type { Tensor } from "./tensor.ts";
-import { transpose } from "./transpose.ts";
 import { unroll } from "./unroll.ts";
 import { windowAt, windowBytes, windowed, windowRows } from "./window.ts";
 
@@ -27,6 +27,8 @@ export interface Job extends Layout {
   alpha: number;
   bias?: Tensor;
   residual?: Tensor;
+  /** Elements from one column of `out` to the next, if not 1: `TN` on CPUs only. */
+  outColumn?: number;
 }
 
 export interface Variant {
@@ -51,22 +53,22 @@ export const variants: Record<string, Variant> = {
   software: {
     lacks: everywhere,
     refuses: refusesQuads,
-    run: (gpu, job) => turned(gpu, job, false, runSoftware),
+    run: runSoftware,
   },
   window: {
     lacks: everywhere,
-    refuses: (gpu, job) => refusesWindows(gpu, job, "a"),
-    run: (gpu, job) => turned(gpu, job, true, (gpu, job) => runWindows(gpu, job, "a")),
+    refuses: (gpu, job) => refusesWindows(gpu, flipped(job), "a"),
+    run: (gpu, job) => runWindows(gpu, flipped(job), "a"),
   },
   windows: {
     lacks: everywhere,
     refuses: (gpu, job) => refusesWindows(gpu, job, "ab"),
-    run: (gpu, job) => turned(gpu, job, true, (gpu, job) => runWindows(gpu, job, "ab")),
+    run: (gpu, job) => runWindows(gpu, job, "ab"),
   },
   panels: {
     lacks: everywhere,
-    refuses: refusesPanels,
-    run: (gpu, job) => turned(gpu, job, true, runPanels),
+    refuses: (gpu, job) => refusesPanels(gpu, flipped(job)),
+    run: (gpu, job) => runPanels(gpu, flipped(job)),
   },
 };
 
@@ -134,33 +136,37 @@ function softwareRows(M: number): number {
   return M <= 4 ? 4 : M <= 8 ? 8 : 16;
 }
 
-/**
- * On a CPU's lanes, columns side by side are faster than dot products: with rows enough to pay for it, `NT` transposes b and goes on as `NN`.
- * Calls `run` with the job as it then stands.
- */
-function turned(gpu: Gpu, job: Job, windows: boolean, run: (gpu: Gpu, job: Job) => void): void {
-  const { form, M, N, K, b } = job;
-  if (form !== "NT" || M < 64 || N % 4 !== 0) return run(gpu, job);
-  const across = scratch(gpu, K * N);
-  transpose(gpu, b, across, { rows: N, columns: K, offset: job.bOffset, stride: job.bStride }, windows);
-  run(gpu, { ...job, form: "NN", b: across, bOffset: 0, bStride: N });
-  gpu.release(across);
-}
-
-/** Room for a copy of an operand, with a window in it at least. */
-function scratch(gpu: Gpu, elements: number): Tensor {
-  return gpu.hold([Math.max(elements, windowBytes / 4)], "matmul.copy");
-}
-
 function runSoftware(gpu: Gpu, job: Job): void {
   const rows = softwareRows(job.M);
   dispatchSoftware(gpu, softwareKernel(job.form, rows, ""), rows, job, job);
+}
+
+/**
+ * `TN` the other way about, (bᵀ·a)ᵀ, if that makes the smaller operand the one that is cut into windows or copied: then its rows are shorter,
+ * and the sums in fewer pieces.
+ */
+function flipped(job: Job): Job {
+  const { form, a, b, M, N, aOffset, aStride, bOffset, bStride, outStride } = job;
+  if (form !== "TN" || M <= N || job.bias) return job;
+  const operands = {
+    a: b,
+    b: a,
+    M: N,
+    N: M,
+    aOffset: bOffset,
+    aStride: bStride,
+    bOffset: aOffset,
+    bStride: aStride,
+  };
+  return { ...job, ...operands, outStride: 1, outColumn: outStride };
 }
 
 /** What one dispatch covers of a job. */
 interface Part extends Omit<Layout, "aStride" | "bStride" | "outStride"> {
   accumulate: 0 | 1;
   biasOffset?: number;
+  /** Whether neighbouring workgroups share columns (of b) rather than rows. */
+  rowsFirst?: 0 | 1;
   /** Whether bias and residual are added: in the first part only, where several sum into the same numbers. */
   first?: boolean;
 }
@@ -195,6 +201,8 @@ function dispatch(
       hasBias: bias && first ? 1 : 0,
       hasResidual: residual && first ? 1 : 0,
       biasOffset,
+      rowsFirst: part.rowsFirst ?? 0,
+      outColumn: job.outColumn ?? 1,
     },
     groups,
     overrides,
@@ -210,8 +218,11 @@ function dispatchSoftware(
   part: Part,
   windows?: Record<string, number>,
 ): void {
-  const groups = [Math.ceil(part.N / (job.form === "NT" ? 8 : 32)), Math.ceil(part.M / rows)] as const;
-  dispatch(gpu, by, job, part, groups, undefined, windows);
+  const columns = Math.ceil(part.N / 32), lines = Math.ceil(part.M / rows);
+  // The smaller operand is swept again and again, so that it stays in a cache; but where sums are short, stores count, and run along rows.
+  const rowsFirst = part.M < part.N && part.K >= 128 ? 1 : 0;
+  const groups = rowsFirst ? [lines, columns] as const : [columns, lines] as const;
+  dispatch(gpu, by, job, { ...part, rowsFirst }, groups, undefined, windows);
 }
 
 // ---- windows: the same, with a (and b) read as uniform buffers of 64 KiB ----
@@ -225,7 +236,7 @@ function extents(job: Job, windows: Windows): { rows: number; m: number; n: numb
   const ofB = (columns: number, step: number) => windowRows(bOffset, bStride, columns, step);
   for (let rows = softwareRows(M);; rows /= 2) {
     const m = form === "TN" ? M : windowRows(aOffset, aStride, K, rows);
-    const n = form === "NT" && windows === "ab" ? ofB(K, 8) : N;
+    const n = form === "NT" && windows === "ab" ? ofB(K, 32) : N;
     const k = Math.min(
       form === "TN" ? windowRows(aOffset, aStride, M, 4) : K,
       form !== "NT" && windows === "ab" ? ofB(N, 4) : K,
@@ -234,15 +245,18 @@ function extents(job: Job, windows: Windows): { rows: number; m: number; n: numb
   }
 }
 
+/** Each piece of a sum reads and writes the result once more; below this that costs more than the next variant's way around it. */
+const shortestPiece = 64;
+
 function refusesWindows(gpu: Gpu, job: Job, windows: Windows): string | null {
-  const turns = job.form === "NT" && job.M >= 64 && job.N % 4 === 0;
-  const { m, n, k } = extents(turns ? { ...job, form: "NN", bOffset: 0, bStride: job.N } : job, windows);
+  const { m, n, k } = extents(job, windows);
   if (job.a.allocation.buffer.size < windowBytes || job.b.allocation.buffer.size < windowBytes) {
     return "its operands lie in buffers smaller than a window";
   }
-  // Each piece of a sum reads and writes the result once more: below 32 products a piece that is all it does.
   return refusesQuads(gpu, job) ??
-    (m === 0 || n === 0 || k < Math.min(job.K, 32) ? "its rows are too long for windows of 64 KiB" : null);
+    (m === 0 || n === 0 || k < Math.min(job.K, shortestPiece)
+      ? "its rows are too long for windows of 64 KiB"
+      : null);
 }
 
 function runWindows(gpu: Gpu, job: Job, windows: Windows): void {
@@ -261,7 +275,7 @@ function runWindows(gpu: Gpu, job: Job, windows: Windows): void {
           K: Math.min(step.k, K - k),
           aOffset: inA.offset + (form === "NN" ? k : 0),
           bOffset: inB.offset,
-          outOffset: outOffset + m * outStride + n,
+          outOffset: outOffset + m * outStride + n * (job.outColumn ?? 1),
           accumulate: k > 0 ? 1 : job.accumulate,
           biasOffset: n,
           first: k === 0,
@@ -273,45 +287,50 @@ function runWindows(gpu: Gpu, job: Job, windows: Windows): void {
 
 // ---- panels: where rows are too long for windows, a copy of a that suits them ----
 
-/** Rows of a that are copied at a time: 256 products a window. */
-const panelRows = 64;
+const panelsKernel = kernel("matmul_panels", windowed(panelsSource, "x"));
+
+/** Columns of a in a panel: a window holds so many elements as 64 of them times 256. */
+const panelWidths: Record<Form, number> = { NN: 256, NT: 256, TN: 64 };
 
 function refusesPanels(gpu: Gpu, job: Job): string | null {
-  if (job.b.allocation.buffer.size < windowBytes) return "b lies in a buffer smaller than a window";
-  if (job.M < panelRows || job.K % 4 !== 0 || job.N % 4 !== 0) {
-    return "it is for 64 rows and more, of multiples of 4 elements";
+  const { form, a, b, M, K, aOffset, aStride } = job;
+  if (a.allocation.buffer.size < windowBytes || b.allocation.buffer.size < windowBytes) {
+    return "its operands lie in buffers smaller than a window";
   }
-  if (job.form === "TN" && windowRows(0, job.K, job.K, 4) === 0) {
-    return "its columns are too long for windows of 64 KiB";
+  if (M < 64) return "it is for 64 rows and more: fewer do not pay for the copy";
+  const columns = form === "TN" ? M : K;
+  if (columns % 4 !== 0 || windowRows(aOffset, aStride, columns, 1) === 0) {
+    return "rows of a must fit into a window of 64 KiB, and be multiples of 4 elements";
   }
   return refusesQuads(gpu, job);
 }
 
-/** `NN` goes on as `TN`, of panels of rows turned over; `TN` as `NN`, of the whole of a turned over. */
+/** Cuts the columns of a into panels; then every panel is a product of its own, or, where they run along K, a part of the sum. */
 function runPanels(gpu: Gpu, job: Job): void {
-  const { form, a, M, K, aOffset, aStride, outOffset, outStride } = job;
-  if (form === "TN") {
-    const across = scratch(gpu, M * K);
-    transpose(gpu, a, across, { rows: K, columns: M, offset: aOffset, stride: aStride }, true);
-    runWindows(gpu, { ...job, form: "NN", a: across, aOffset: 0, aStride: K }, "a");
-    gpu.release(across);
-    return;
+  const { form, a, M, K, aOffset, aStride, bOffset, bStride, outOffset, outStride } = job;
+  const width = panelWidths[form], [rows, columns] = form === "TN" ? [K, M] : [M, K];
+  const panel = rows * width, count = Math.ceil(columns / width);
+  const copy = gpu.hold([Math.max(count * panel, windowBytes / 4)], "matmul.panels");
+  const step = windowRows(aOffset, aStride, columns, 1);
+  for (let firstRow = 0; firstRow < rows; firstRow += step) {
+    const at = windowAt(a, aOffset + firstRow * aStride), some = Math.min(step, rows - firstRow);
+    const params = { rows: some, columns, offset: at.offset, stride: aStride, firstRow, width, panel };
+    gpu.run(panelsKernel, { x: a, y: copy }, params, [Math.ceil(columns / 32), some], undefined, {
+      x: at.start,
+    });
   }
-  for (let m = 0; m < M; m += panelRows) {
-    const count = Math.min(panelRows, M - m), columns = Math.ceil(count / 4) * 4;
-    const panel = scratch(gpu, K * columns);
-    const from = {
-      rows: count,
-      columns: K,
-      offset: aOffset + m * aStride,
-      stride: aStride,
-      yStride: columns,
-    };
-    transpose(gpu, a, panel, from, true);
-    const rows = { M: count, aOffset: 0, aStride: columns, outOffset: outOffset + m * outStride };
-    runWindows(gpu, { ...job, ...rows, form: "TN", a: panel }, "a");
-    gpu.release(panel);
+  for (let p = 0; p < count; p++) {
+    const first = p * width, some = Math.min(width, columns - first);
+    const part = { ...job, a: copy, aOffset: p * panel, aStride: width };
+    if (form === "TN") {
+      runWindows(gpu, { ...part, M: some, outOffset: outOffset + first * outStride }, "a");
+    } else {
+      const atB = bOffset + (form === "NT" ? first : first * bStride);
+      const later = p > 0 ? { accumulate: 1 as const, bias: undefined, residual: undefined } : {};
+      runWindows(gpu, { ...part, K: some, bOffset: atB, ...later }, "a");
+    }
   }
+  gpu.release(copy);
 }
 
 // ---- simt: tiles in workgroup memory, for GPUs ----

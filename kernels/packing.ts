@@ -32,29 +32,23 @@ export interface Packing {
   positions: Tensor;
   /** u32 [T] */
   sequences: Tensor;
-  /** The kernels of attention that the tiles are cut for. */
-  variant: "gpu" | "software";
-  /** u32 [tiles, 4]: first row and end row of the sequence, first row of the tile, 0. Most work first. */
-  queryTiles: Tensor;
-  /** The same for tiles of keys. */
-  keyTiles: Tensor;
-  queryTileRows: number;
-  keyTileRows: number;
+  /** For each set of attention kernels that may run on the batch here. */
+  tiles: Partial<Record<AttentionVariant, Tiles>>;
+}
+
+/** u32 [tiles, 4] each: first row and end row of the sequence, first row of the tile, 0. Most work first. */
+export interface Tiles {
+  queries: Tensor;
+  keys: Tensor;
 }
 
 /** How attention cuts a batch: one workgroup owns so many queries, or keys, of one sequence. */
-export interface Tiling {
-  variant: "gpu" | "software";
-  /** A multiple of 4. */
-  queryTileRows: number;
-  /** A multiple of 4. */
-  keyTileRows: number;
-}
-
-export const tilings: Record<Tiling["variant"], Tiling> = {
-  gpu: { variant: "gpu", queryTileRows: 32, keyTileRows: 32 },
-  software: { variant: "software", queryTileRows: 16, keyTileRows: 32 },
+export const tileRows = {
+  gpu: { queries: 64, keys: 64 },
+  software: { queries: 16, keys: 32 },
 };
+
+export type AttentionVariant = keyof typeof tileRows;
 
 /**
  * Describes a batch of sequences laid end to end.
@@ -97,30 +91,34 @@ export function tilesOf(starts: Uint32Array, rows: number, of: "queries" | "keys
 }
 
 /**
- * The variant that a device gets unless told otherwise. The software kernels are for Deno's own WebGPU only: through Dawn, lavapipe
- * (Mesa 26, empty shader cache) did not finish a test of them in 45 s even with heads of 16, for a reason not yet known; the others
- * take seconds there with heads of 16 and 32.
+ * The variants that a device gets unless told otherwise. The software kernels are for Deno's own WebGPU only: through Dawn, lavapipe
+ * (Mesa 26, empty shader cache) did not finish a test of them in 45 s even with heads of 16. They do not serve every size of head, so the
+ * others stand by.
  */
-function defaultVariant({ facts }: Gpu): Tiling["variant"] {
-  return facts.software && facts.runtime === "native" ? "software" : "gpu";
+function usualVariants({ facts }: Gpu): readonly AttentionVariant[] {
+  return facts.software && facts.runtime === "native" ? ["software", "gpu"] : ["gpu"];
 }
 
 /** Sends a packed batch to the device, into tensors of the current scope, cut for the attention that suits the device. */
 export function uploadPacking(
   gpu: Gpu,
   batch: PackedBatch,
-  tiling: Tiling = tilings[defaultVariant(gpu)],
+  variants: readonly AttentionVariant[] = usualVariants(gpu),
 ): Packing {
-  const queryTiles = tilesOf(batch.starts, tiling.queryTileRows, "queries");
-  const keyTiles = tilesOf(batch.starts, tiling.keyTileRows, "keys");
+  const upload = (of: keyof Tiles, rows: number) => {
+    const tiles = tilesOf(batch.starts, rows, of);
+    return gpu.from(tiles, [tiles.length / 4, 4], `packing.${of}`);
+  };
+  const tilesFor = (variant: AttentionVariant): Tiles => ({
+    queries: upload("queries", tileRows[variant].queries),
+    keys: upload("keys", tileRows[variant].keys),
+  });
   return {
-    ...tiling,
     tokens: batch.tokens,
     host: batch,
     starts: gpu.from(batch.starts, [batch.starts.length], "packing.starts"),
     positions: gpu.from(batch.positions, [batch.tokens], "packing.positions"),
     sequences: gpu.from(batch.sequences, [batch.tokens], "packing.sequences"),
-    queryTiles: gpu.from(queryTiles, [queryTiles.length / 4, 4], "packing.queryTiles"),
-    keyTiles: gpu.from(keyTiles, [keyTiles.length / 4, 4], "packing.keyTiles"),
+    tiles: Object.fromEntries(variants.map((variant) => [variant, tilesFor(variant)])),
   };
 }

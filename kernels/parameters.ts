@@ -129,24 +129,9 @@ export class Parameters {
     this.arenas.forEach((arena, i) => this.gpu.copy(arena.weights, other.arenas[i].weights));
   }
 
-  /** The arenas of a role as flat numbers, for checkpoints. Weights first, then moments. */
-  async readArenas(role: "weights" | "firstMoment" | "secondMoment"): Promise<Float32Array<ArrayBuffer>[]> {
-    const values: Float32Array<ArrayBuffer>[] = [];
-    for (const arena of this.arenas) values.push((await this.gpu.read(this.role(arena, role)))[0]);
-    return values;
-  }
-
-  /** @throws if the sizes differ */
-  writeArenas(role: "weights" | "firstMoment" | "secondMoment", values: readonly Float32Array[]): void {
-    this.arenas.forEach((arena, i) => {
-      const tensor = this.role(arena, role);
-      if (values[i]?.length !== tensor.size) {
-        throw new Error(
-          `${tensor.name} holds ${tensor.size} numbers, but ${values[i]?.length ?? 0} were given`,
-        );
-      }
-      this.gpu.upload(tensor, values[i]);
-    });
+  /** The flat buffers of a role, for checkpoints: all that there is to save of an optimiser. @throws if frozen */
+  arenasOf(role: "firstMoment" | "secondMoment"): Tensor[] {
+    return this.arenas.map((arena) => this.role(arena, role));
   }
 
   /** Frees everything. */

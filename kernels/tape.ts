@@ -41,7 +41,10 @@ export class Tape {
       if (gradients.some((gradient) => gradient !== null)) {
         entry.outputs.forEach((output, i) => {
           const gradient = gradients[i];
-          if (gradient) this.gpu.captures?.see(this.gpu, `${output.name}.grad`, gradient);
+          // A seed is known to whoever gave it.
+          if (gradient && !(seed && output === root)) {
+            this.gpu.captures?.see(this.gpu, `${output.name}.grad`, gradient);
+          }
         });
         this.gpu.inside(`${entry.op}.grad`, () => entry.backward(gradients));
       }
@@ -77,6 +80,40 @@ export function record(
   }
   for (const output of outputs) output.requiresGrad = true;
   gpu.tape.record({ op, inputs, outputs, backward, saved });
+}
+
+/**
+ * Runs `forward` and keeps nothing of it for the backward pass but its result: there it is run once more, with a tape of its own, and
+ * differentiated at once. The kernels are the same, in the same order, and so are the bits of every gradient.
+ * @param inputs what the result depends on and may want a gradient, parameters included; they must live until the backward pass
+ * @param forward the same computation each time; what it uploads or draws at random must not change
+ */
+export function recomputed(gpu: Gpu, inputs: readonly Tensor[], forward: () => Tensor): Tensor {
+  const outer = gpu.tape;
+  if (!outer || !inputs.some((input) => input.requiresGrad)) return forward();
+  const again = gpu.later(forward);
+  gpu.tape = null;
+  let result: Tensor;
+  try {
+    result = gpu.scope(forward);
+  } finally {
+    gpu.tape = outer;
+  }
+  record(gpu, "recomputed", inputs, [result], ([gradient]) => {
+    if (gradient) gpu.scope(() => void gpu.differentiate(() => unseen(gpu, again), gradient));
+  });
+  return result;
+}
+
+/** Captures have seen these tensors in the forward pass. */
+function unseen<T>(gpu: Gpu, body: () => T): T {
+  const { captures } = gpu;
+  gpu.captures = null;
+  try {
+    return body();
+  } finally {
+    gpu.captures = captures;
+  }
 }
 
 /**

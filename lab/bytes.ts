@@ -121,14 +121,37 @@ export async function readJson(files: Files, path: string): Promise<unknown> {
   return parseJson(path, await files.read(path));
 }
 
+/** Why a text is not JSON, as V8 says it, on one line: it quotes the text as it stands. */
+export function reason({ message }: Error): string {
+  return shortened(message.replace(/\.$/, ""));
+}
+
 /** Parses the bytes of a JSON file; `path` is for the message only. */
 export function parseJson(path: string, bytes: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    const why = error instanceof SyntaxError ? error.message.replace(/\.$/, "") : "it is not UTF-8 text";
+    const why = error instanceof SyntaxError ? reason(error) : "it is not UTF-8 text";
     throw new DamagedFileError(`${path} is not valid JSON (${why}); restore or download the file again.`);
   }
+}
+
+/** A value as short one-line text for a message; it may come from a hostile file. */
+export function shown(value: unknown): string {
+  // JSON has no Infinity, which 1e999 is read as.
+  if (typeof value === "number") return String(value);
+  try {
+    return shortened(JSON.stringify(value) ?? "nothing");
+  } catch {
+    return "something too deeply nested to show";
+  }
+}
+
+/** At most 80 characters on one line, control characters escaped. */
+export function shortened(text: string): string {
+  // deno-lint-ignore no-control-regex
+  const line = text.replace(/[\x00-\x1f\x7f]/g, (c) => JSON.stringify(c).slice(1, -1));
+  return line.length > 80 ? line.slice(0, 77) + "…" : line;
 }
 
 /** Writes a value as indented JSON, atomically. */

@@ -2,38 +2,32 @@
  * A model folder as Hugging Face lays it out: `config.json` and the weights, either in one `model.safetensors` or in shards
  * `model-00001-of-00003.safetensors` … with `model.safetensors.index.json` saying which tensor is where.
  */
-import { DamagedFileError, type Files, joinPath, readJson, writeJson } from "./bytes.ts";
+import { DamagedFileError, type Files, joinPath, readJson, shown, writeJson } from "./bytes.ts";
 import {
   bytesPerElement,
   type Dtype,
   elementsOf,
   entryOf,
   fileOrder,
+  readNumbers,
   readSafetensorsHeader,
-  readTensor,
-  readTensorRows,
   safetensorsBytes,
   type SafetensorsHeader,
+  type TensorSource,
 } from "./safetensors.ts";
+import type { NumberSource } from "./transfer.ts";
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 
 /** A model's weights, open for reading; nothing but headers has been read. */
-export interface CheckpointWeights {
+export interface CheckpointWeights extends NumberSource {
   folder: string;
   /** Every tensor's name, sorted. */
   names: string[];
   has(name: string): boolean;
   shape(name: string): number[];
   dtype(name: string): Dtype;
-  /**
-   * A whole tensor as f32, row-major.
-   * @throws DamagedFileError where it is missing or holds NaN or an infinity
-   */
-  read(name: string): Promise<Float32Array>;
-  /** Rows `from` (included) to `to` (excluded) of the first axis, as `read`. */
-  readRows(name: string, from: number, to: number): Promise<Float32Array>;
 }
 
 /**
@@ -59,7 +53,7 @@ export async function openCheckpoint(files: Files, folder: string): Promise<Chec
 
   const headerOf = (name: string) => {
     const header = tensors.get(name);
-    if (!header) throw new DamagedFileError(`${folder} has no tensor "${name}".`);
+    if (!header) throw new DamagedFileError(`${folder} has no tensor ${shown(name)}.`);
     return header;
   };
   const entry = (name: string) => entryOf(headerOf(name), name);
@@ -69,9 +63,8 @@ export async function openCheckpoint(files: Files, folder: string): Promise<Chec
     has: (name) => tensors.has(name),
     shape: (name) => entry(name).shape.slice(),
     dtype: (name) => entry(name).dtype,
-    read: async (name) => allFinite(await readTensor(files, headerOf(name), name), headerOf(name), name),
-    readRows: async (name, from, to) =>
-      allFinite(await readTensorRows(files, headerOf(name), name, from, to), headerOf(name), name),
+    path: (name) => headerOf(name).path,
+    read: (name, from, to) => readNumbers(files, headerOf(name), name, from, to),
   };
 }
 
@@ -91,8 +84,8 @@ async function openShards(
     // A file name from an index must not lead out of its folder.
     if (typeof file !== "string" || !/^[\w.-]+\.safetensors$/.test(file)) {
       throw new DamagedFileError(
-        `${index} places tensor "${name}" in ${
-          JSON.stringify(file)
+        `${index} places tensor ${shown(name)} in ${
+          shown(file)
         }, which is not the name of a safetensors file.`,
       );
     }
@@ -100,13 +93,15 @@ async function openShards(
     if (!header) {
       const path = joinPath(folder, file);
       if (!await files.exists(path)) {
-        throw new DamagedFileError(`${path} is missing, though ${INDEX} names it; download it again.`);
+        throw new DamagedFileError(`${path} is missing, though ${index} names it; download it again.`);
       }
       header = await readSafetensorsHeader(files, path);
       shards.set(file, header);
     }
     if (!header.tensors.has(name)) {
-      throw new DamagedFileError(`${header.path} has no tensor "${name}", though ${INDEX} places it there.`);
+      throw new DamagedFileError(
+        `${header.path} has no tensor ${shown(name)}, though ${index} places it there.`,
+      );
     }
     tensors.set(name, header);
   }
@@ -114,22 +109,11 @@ async function openShards(
     for (const name of header.tensors.keys()) {
       if (tensors.get(name) !== header) {
         throw new DamagedFileError(
-          `${header.path} holds tensor "${name}", which ${INDEX} does not place there.`,
+          `${header.path} holds tensor ${shown(name)}, which ${index} does not place there.`,
         );
       }
     }
   }
-}
-
-function allFinite(values: Float32Array, header: SafetensorsHeader, name: string): Float32Array {
-  for (let i = 0; i < values.length; i++) {
-    if (!Number.isFinite(values[i])) {
-      throw new DamagedFileError(
-        `${header.path}: tensor "${name}" holds ${values[i]} at element ${i}; these weights cannot be used.`,
-      );
-    }
-  }
-  return values;
 }
 
 /**
@@ -150,7 +134,7 @@ export function requireTensors(
   }
   const known = new Set([...expected.map(({ name }) => name), ...optional]);
   for (const name of weights.names) {
-    if (!known.has(name)) faults.push(`"${name}" is not part of such a model`);
+    if (!known.has(name)) faults.push(`${shown(name)} is not part of such a model`);
   }
   if (faults.length === 0) return;
   const more = faults.length > 3 ? ` (and ${faults.length - 3} more)` : "";
@@ -159,23 +143,32 @@ export function requireTensors(
   );
 }
 
-/** A tensor to be written; `read` is called once, when its turn comes. */
+/** @throws Error where the folder holds a model already: mixing two would go unnoticed */
+export async function requireNoModel(files: Files, folder: string): Promise<void> {
+  for (const name of [SINGLE, INDEX]) {
+    if (await files.exists(joinPath(folder, name))) {
+      throw new Error(`${folder} holds a model already; write to a new folder, or remove this one first.`);
+    }
+  }
+}
+
+/** A tensor to be written; `read` is called once, when its turn comes, and may give the numbers piece by piece. */
 export interface WeightToWrite {
   name: string;
   shape: readonly number[];
-  read(): Float32Array | Promise<Float32Array>;
+  read(): TensorSource;
 }
 
 /**
  * Writes a model folder. The file that makes it a model (`model.safetensors`, or the index) comes last, so that a kill leaves nothing
- * that opens. One tensor is in memory at a time.
+ * that opens. No more is in memory than what one `read` gives at a time.
  *
  * @param config what goes into `config.json`, for instance `qwen2ConfigJson(…)`
  * @param dtype of every tensor in the file; BF16 and F16 round to nearest even
  * @param maxShardBytes of tensor data per file (a larger tensor gets a file of its own); above it the weights are sharded.
  *   The default is transformers' 5 GB.
  * @throws FileAccessError where it cannot be written, RangeError where a number does not fit the dtype
- * @throws Error where the folder holds a model already: mixing two would go unnoticed
+ * @throws Error as {@link requireNoModel}
  */
 export async function writeCheckpoint(
   files: Files,
@@ -184,11 +177,7 @@ export async function writeCheckpoint(
   weights: readonly WeightToWrite[],
   { dtype = "F32", maxShardBytes = 5e9 }: { dtype?: "F32" | "F16" | "BF16"; maxShardBytes?: number } = {},
 ): Promise<void> {
-  for (const name of [SINGLE, INDEX]) {
-    if (await files.exists(joinPath(folder, name))) {
-      throw new Error(`${folder} holds a model already; write to a new folder, or remove this one first.`);
-    }
-  }
+  await requireNoModel(files, folder);
   await files.makeDirectory(folder);
   await writeJson(files, joinPath(folder, "config.json"), config);
 
@@ -210,7 +199,7 @@ export async function writeCheckpoint(
     files.writeAtomic(
       joinPath(folder, file),
       // transformers refuses files that do not say which framework's layout they follow.
-      safetensorsBytes(tensors, (tensor) => Promise.resolve(tensor.read()), { format: "pt" }),
+      safetensorsBytes(tensors, (tensor) => tensor.read(), { format: "pt" }),
     );
   if (shards.length <= 1) return await write(SINGLE, plans);
 

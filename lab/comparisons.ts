@@ -2,7 +2,7 @@
  * OpenAI's human comparisons: the raw JSONL of summarize-from-feedback/dataset/comparisons/{batch}.json. Which row belongs where
  * follows vwxyzjn/summarize_from_feedback_details, tldr_dataset.py.
  */
-import { DamagedFileError } from "./bytes.ts";
+import { DamagedFileError, shown } from "./bytes.ts";
 import { fieldAt, optionalString, readJsonLines, stringField } from "./tldr.ts";
 
 /** One of the two texts compared, with its leading space where the source has one. */
@@ -26,6 +26,8 @@ export interface ComparisonSource {
 
 /** A comparison. Null stands for whatever the row does not say. */
 export interface Comparison {
+  /** Its line in the file, from 1. */
+  line: number;
   source: ComparisonSource;
   summaries: [ComparedSummary, ComparedSummary];
   /** Which of `summaries` was preferred. */
@@ -56,7 +58,7 @@ const cnndmBatches: ReadonlySet<string | null> = new Set(["batch0_cnndm", "cnndm
  * it has is of the wrong type
  */
 export function* readComparisons(path: string, bytes: Uint8Array): Generator<Comparison> {
-  for (const { place, fields } of readJsonLines(path, bytes)) {
+  for (const { place, line, fields } of readJsonLines(path, bytes)) {
     const optional = (name: string) => optionalString(place, fields, name);
     const source: ComparisonSource = {
       id: stringField(place, fields, "info.id"),
@@ -87,22 +89,24 @@ export function* readComparisons(path: string, bytes: Uint8Array): Generator<Com
     const summaries: [ComparedSummary, ComparedSummary] = [summary(0), summary(1)];
     const choice = fields.choice;
     if (choice !== 0 && choice !== 1) {
-      throw new DamagedFileError(`${place} has "choice" ${JSON.stringify(choice)}; it must be 0 or 1.`);
+      const found = choice === undefined ? 'no "choice"' : `"choice" ${shown(choice)}`;
+      throw new DamagedFileError(`${place} has ${found}; it must be 0 or 1.`);
     }
     const split = optional("split");
     if (split !== null && split !== "train" && split !== "valid1" && split !== "valid2") {
       throw new DamagedFileError(
-        `${place} has "split" ${JSON.stringify(split)}; it must be train, valid1 or valid2.`,
+        `${place} has "split" ${shown(split)}; it must be train, valid1 or valid2.`,
       );
     }
     const confidence = fieldAt(fields, "extra.confidence") ?? null;
     if (confidence !== null && !(typeof confidence === "number" && confidence >= 1 && confidence <= 9)) {
       throw new DamagedFileError(
-        `${place} has "extra.confidence" ${JSON.stringify(confidence)}; it must be 1 to 9 or null.`,
+        `${place} has "extra.confidence" ${shown(confidence)}; it must be 1 to 9 or null.`,
       );
     }
     const [first, second] = [summaries[0].policy, summaries[1].policy];
     yield {
+      line,
       source,
       summaries,
       choice,

@@ -17,6 +17,8 @@ import {
   type ValueOf,
   type Values,
 } from "./config_fields.ts";
+import { shortened } from "./bytes.ts";
+import { judgeFields } from "./judges/fields.ts";
 import { presets } from "./presets.ts";
 
 /** What the origins of defaults refer to. */
@@ -75,17 +77,28 @@ export const schema = {
       neutral: true,
     }),
     model: text("Qwen/Qwen2.5-0.5B", {
-      doc: 'Base model: folder or Hub id; "demo" is the embedded one',
+      doc: 'Base model: folder or Hub id (owner/name@revision); "demo" is the embedded one',
       from: "ours; P2 has Pythia",
       placeholder: "MODEL",
     }),
-    data: text("data", {
-      doc: 'Folder with TL;DR posts and comparisons; "demo" is the embedded data',
+    data: text("vwxyzjn/summarize_from_feedback_tldr_3_filtered", {
+      doc: 'TL;DR posts: folder or Hub id; "demo" is the embedded data, comparisons included',
+      from: "P2",
+      placeholder: "DATA",
+    }),
+    comparisons: text("", {
+      doc: "Comparisons: folder, Hub id or URL; none = those in data's folder, or else OpenAI's",
       from: "ours",
-      placeholder: "FOLDER",
+      placeholder: "DATA",
+      mayBeEmpty: true,
     }),
     gpu: choice(["auto", "dawn", "native"], "auto", {
       doc: "WebGPU implementation; auto is Dawn on a GPU and Deno's own on software adapters",
+      from: "ours",
+      neutral: true,
+    }),
+    recompute: choice(["none", "layers"], "none", {
+      doc: "layers: activations are computed twice rather than kept; same numbers, less memory",
       from: "ours",
       neutral: true,
     }),
@@ -290,70 +303,7 @@ export const schema = {
     split: choice(["validation", "test"], "validation", { doc: "Posts to summarise", from: "eval" }),
     posts: integer(0, { doc: "The first so many posts; 0 = all", unit: "posts", from: "eval", min: 0 }),
     temperature: number(0.01, { doc: "Of the summaries; 0 = greedy", from: "eval; P1 has 0", min: 0 }),
-    judge: choice(["gold", "reward", "second", "local", "openai"], "reward", {
-      doc: "Who compares: gold rule, our or another reward model, a local or a remote language model",
-      from: "ours; P2 asks GPT-3.5",
-    }),
-    judgeModel: text("", {
-      doc: "second and local: a model folder; openai: the model's name at OPENAI_BASE_URL",
-      from: "none; eval has gpt-3.5-turbo-0125",
-      placeholder: "MODEL",
-      mayBeEmpty: true,
-    }),
-    judgePosts: integer(0, {
-      doc: "local and openai compare on the first so many posts; 0 = all",
-      unit: "posts",
-      from: "eval",
-      min: 0,
-    }),
-    judgeAnswerTokens: integer(256, {
-      doc: "Longest answer of openai",
-      unit: "tokens",
-      from: "ours",
-      min: 1,
-    }),
-    judgeAtOnce: integer(8, {
-      doc: "Requests to openai at the same time",
-      unit: "requests",
-      from: "ours",
-      min: 1,
-      max: 256,
-      neutral: true,
-    }),
-    judgePerMinute: integer(0, {
-      doc: "Requests to openai a minute, at most; 0 = no limit",
-      unit: "requests",
-      from: "ours",
-      min: 0,
-      neutral: true,
-    }),
-    judgeRetries: integer(6, {
-      doc: "How often a request that failed is sent again",
-      unit: "times",
-      from: "ours",
-      min: 0,
-      max: 100,
-      neutral: true,
-    }),
-    judgeTimeout: integer(90, {
-      doc: "A request without an answer has failed after so long",
-      unit: "seconds",
-      from: "ours",
-      min: 1,
-      neutral: true,
-    }),
-    judgeInputPrice: number(0, {
-      doc: "Price of a million tokens that openai reads, to count the cost; 0 = not known",
-      from: "ours",
-      min: 0,
-      neutral: true,
-    }),
-    judgeOutputPrice: number(0, {
-      doc: "Price of a million tokens that openai writes",
-      from: "ours",
-      min: 0,
-      neutral: true,
-    }),
+    ...judgeFields,
     orders: choice(["both", "random"], "both", {
       doc: "Each pair is judged in both orders, or once in a random one",
       from: "ours; eval has random",
@@ -487,7 +437,9 @@ export function readConfig(json: unknown, what = "the configuration"): Config {
     for (const name of Object.keys(values)) {
       if (!Object.hasOwn(fields, name) && !(at === "" && Object.hasOwn(schema, name) && name !== "run")) {
         throw new RangeError(
-          `${what} has an unknown field ${at}${name}${nearestOf(at + name, [...fieldByPath.keys()])}.`,
+          `${what} has an unknown field ${shortened(at + name)}${
+            nearestOf(at + name, [...fieldByPath.keys()])
+          }.`,
         );
       }
     }
@@ -508,7 +460,12 @@ export function readConfig(json: unknown, what = "the configuration"): Config {
 }
 
 /** What no single field can know. */
-function checkTogether({ ppo, evaluate }: Config): void {
+function checkTogether({ data, comparisons, ppo, evaluate }: Config): void {
+  if (data === "demo" && comparisons !== "") {
+    throw new RangeError(
+      "The demo's data has its own comparisons; leave --comparisons out or name other --data.",
+    );
+  }
   if (["second", "local", "openai"].includes(evaluate.judge) && evaluate.judgeModel === "") {
     const what = evaluate.judge === "openai" ? "the name of the model to ask" : "the judge's model folder";
     throw new RangeError(`evaluate.judge ${evaluate.judge} needs evaluate.judgeModel, ${what}.`);
@@ -594,7 +551,8 @@ export function derivedFields(config: Config, data: { posts: number; pairs: numb
     const [what, has, batch] = rows < config.sft.batch
       ? ["posts", rows, "sft.batch"]
       : ["pairs", pairs, "reward.batch"];
-    throw new RangeError(`The training split has ${has} ${what}, too few for one batch; lower --${batch}.`);
+    const remedy = has === 0 ? "check --data" : `lower --${batch}`;
+    throw new RangeError(`The training split has ${has} ${what}, too few for one batch; ${remedy}.`);
   }
   const { episodes, batch, minibatches, epochs } = config.ppo;
   const updates = Math.floor(episodes / batch);
@@ -605,7 +563,7 @@ export function derivedFields(config: Config, data: { posts: number; pairs: numb
       updates,
       steps: updates * epochs * minibatches,
       minibatch: batch / minibatches,
-      passes: updates * batch / rows,
+      passes: updates * batch / data.posts,
     },
   };
 }

@@ -1,6 +1,7 @@
 /** The kinds of fields that a configuration or a command line has: what they hold, how they read text, what they refuse. */
 
 import { levenshteinDistance } from "deno-std/text/levenshtein_distance.js";
+import { shown } from "./bytes.ts";
 
 /** What every field says about itself. */
 interface Told {
@@ -166,8 +167,7 @@ export function parseField(name: string, field: Field, text: string): ValueOf<Fi
  */
 export function checkField<F extends Field>(name: string, field: F, value: unknown): ValueOf<F> {
   if (!fits(field, value)) {
-    const found = typeof value === "string" ? `"${value}"` : JSON.stringify(value) ?? String(value);
-    throw new RangeError(`${name} takes ${describeKind(field)}, not ${found}.`);
+    throw new RangeError(`${name} takes ${describeKind(field)}, not ${shown(value)}.`);
   }
   return value as ValueOf<F>;
 }

@@ -31,6 +31,14 @@ export interface GenerateOptions extends SampleRule {
   progress?: (done: number) => void;
 }
 
+/** What the released code adds to every temperature, sampling and scoring alike, so that none divides by 0. */
+export const temperatureShift = 1e-7;
+
+/** The rule of drawing at a configured temperature; 0 is greedy. */
+export function drawnAt(temperature: number): Pick<SampleRule, "temperature" | "greedy"> {
+  return temperature === 0 ? { greedy: true } : { temperature: temperature + temperatureShift };
+}
+
 /**
  * Draws a response for each prompt.
  * @param prompts token ids, no padding

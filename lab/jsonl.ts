@@ -1,5 +1,5 @@
 /** Append-only files of one JSON value a line: metrics, samples, episodes, data sets. */
-import { DamagedFileError, type Files } from "./bytes.ts";
+import { DamagedFileError, type Files, reason } from "./bytes.ts";
 
 const NEWLINE = 0x0a;
 
@@ -111,7 +111,8 @@ function parseLine(path: string, line: number, pieces: Uint8Array[], length: num
   try {
     return JSON.parse(text);
   } catch (error) {
-    const why = (error as Error).message.replace(/\.$/, "");
-    throw new DamagedFileError(`${path}:${line} is not valid JSON (${why}); correct or remove the line.`);
+    throw new DamagedFileError(
+      `${path}:${line} is not valid JSON (${reason(error as Error)}); correct or remove the line.`,
+    );
   }
 }

@@ -3,7 +3,9 @@
  * quantities of ours stand under `precis/`. Means over tokens are masked: they count a response up to its end and nothing behind it.
  * Where the reference logs something else under the name, the description says so.
  */
-import type { StageName } from "./report/data.ts";
+import { DamagedFileError, type Files, shown } from "./bytes.ts";
+import { readJsonl } from "./jsonl.ts";
+import { type MetricRecord, type StageName, stageNames } from "./report/data.ts";
 
 export interface Metric {
   /** For axes and tables: "KL". */
@@ -184,4 +186,26 @@ export const metrics: ReadonlyMap<string, Metric> = new Map(
 /** A metric's title, or the name itself where it is not in the table. */
 export function metricTitle(name: string): string {
   return metrics.get(name)?.title ?? name;
+}
+
+/**
+ * The records of a `metrics.jsonl`.
+ * @throws DamagedFileError naming file and line where a line is no such record
+ */
+export async function readMetrics(files: Files, path: string): Promise<MetricRecord[]> {
+  const records: MetricRecord[] = [];
+  for await (const { line, value } of readJsonl(files, path)) {
+    const { stage, step, ...figures } = (value ?? {}) as Partial<MetricRecord>;
+    const sound = stageNames.some((name) => name === stage) && Number.isSafeInteger(step) && step! >= 0 &&
+      Object.values(figures).every((figure) =>
+        figure === null || ["number", "string"].includes(typeof figure)
+      );
+    if (!sound) {
+      throw new DamagedFileError(
+        `${path}:${line} is ${shown(value)}, not a line of metrics; correct or remove the line.`,
+      );
+    }
+    records.push(value as MetricRecord);
+  }
+  return records;
 }

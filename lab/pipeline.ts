@@ -2,14 +2,14 @@
  * preprocess → sft → reward → ppo → evaluate. A stage whose inputs are what they were, and whose output is there, is skipped; one that was
  * interrupted goes on from its last checkpoint.
  */
-import { digestOfJson, joinPath } from "./bytes.ts";
+import { digestOfJson, joinPath, sha256OfFile } from "./bytes.ts";
 import { stageInputs } from "./config.ts";
 import { type StageFacts, type StageName, stageNames } from "./report/data.ts";
 import { forgetRecords, modelFolder, type Run, Stopped } from "./run.ts";
 import { newestCheckpoint, readStageRecord, type StageRecord, writeStageRecord } from "./run_directory.ts";
-import { evaluate } from "./stages/evaluate.ts";
+import { evaluate, evaluationPath } from "./stages/evaluate.ts";
 import { ppo } from "./stages/ppo.ts";
-import { preprocess } from "./stages/preprocess.ts";
+import { pairSplits, postSplits, preprocess, tablePath } from "./stages/preprocess.ts";
 import { reward } from "./stages/reward.ts";
 import { sft } from "./stages/sft.ts";
 
@@ -37,17 +37,20 @@ const bodies: Record<StageName, Body> = {
       !/^evaluate\.(judge|orders$|table$)/.test(path)
     );
     await evaluate(run, await digestOfJson(Object.fromEntries(written)));
-    return {};
+    return await sha256OfFile(run.files, evaluationPath(run.path));
   },
 };
 
 /** The files or folders whose presence a skipped stage relies on. */
 const leaves: Record<StageName, (run: Run) => string[]> = {
-  preprocess: (run) => [joinPath(run.path, "data", "posts-train.safetensors")],
+  preprocess: (run) => [
+    ...postSplits.map((split) => tablePath(run, "posts", split)),
+    ...pairSplits.map((split) => tablePath(run, "pairs", split)),
+  ],
   sft: (run) => [modelFolder(run, "sft")],
   reward: (run) => [modelFolder(run, "reward")],
   ppo: (run) => [modelFolder(run, "ppo")],
-  evaluate: (run) => [joinPath(run.path, "evaluation.json")],
+  evaluate: (run) => [evaluationPath(run.path)],
 };
 
 /**
@@ -72,6 +75,12 @@ export async function runStages(
       continue;
     }
     await requirePredecessors(run, stage, inputDigests);
+    const earlier = await readStageRecord(run.files, run.path, stage);
+    if (earlier && !await readStageRecord(run.files, run.path, stage, inputs)) {
+      run.progress.note(
+        `${stage}: done before from other inputs or settings, runs again and replaces what it left`,
+      );
+    }
     const digest = await digestOfJson(inputs);
     await begin(run, stage, digest);
     const { gpu } = run;
@@ -108,14 +117,19 @@ async function doneBefore(
   return there.every(Boolean) ? record : undefined;
 }
 
-/** Those of the given stages that {@link runStages} would not skip. Once one has to run, so have all that build on it. */
+/**
+ * Those of the given stages that {@link runStages} would not skip. Once one has to run, so have all that build on it.
+ * @throws where the first of them lacks what an earlier stage makes
+ */
 export async function stagesToRun(
   run: Run,
   stages: readonly StageName[],
   inputDigests: Record<string, string>,
 ): Promise<StageName[]> {
   for (const [i, stage] of stages.entries()) {
-    if (!await doneBefore(run, stage, inputDigests)) return stages.slice(i);
+    if (await doneBefore(run, stage, inputDigests)) continue;
+    await requirePredecessors(run, stage, inputDigests);
+    return stages.slice(i);
   }
   return [];
 }

@@ -13,6 +13,7 @@ import { measureRates, type Rates, secondsOf } from "./rates.ts";
 import { type PlannedStage, plannedStages, rehearse } from "./rehearsal.ts";
 import type { StageName } from "./report/data.ts";
 import type { Run } from "./run.ts";
+import { evaluationSizes } from "./stages/evaluate.ts";
 import { splitSizes, tablePath } from "./stages/preprocess.ts";
 import { addGeneration, addSequences, flopsOf, noWork, type Work } from "./work.ts";
 
@@ -40,7 +41,7 @@ export async function planRun(
       name,
       steps,
       unit,
-      tokens: work.trained.tokens + work.read.tokens + work.written.tokens,
+      tokens: Math.round(work.trained.tokens + work.read.tokens + work.written.tokens),
       flops: flopsOf(config, work),
       ...await rehearse(run, config, name),
     });
@@ -152,21 +153,24 @@ const countStage: Record<PlannedStage, Count> = {
   },
 
   evaluate(run, { posts, pairs }) {
-    const { evaluate, preprocess } = run.config;
+    const { evaluate, preprocess, ppo } = run.config;
     const work = noWork();
     const T = preprocess.responseTokens;
     const queries = first(posts.judged.queries, evaluate.posts);
-    const authors = 3, measured = 2;
-    addGeneration(work, queries, T, authors);
-    addSequences(work.read, first(posts.judged.sequences, evaluate.posts), (length) => length - 1, measured);
-    const best = first(queries, evaluate.bestOfPosts), samples = Math.max(0, ...evaluate.bestOf);
-    addGeneration(work, best, T, samples);
-    // The reward model reads everybody's summaries, the references', the samples, and the held-out pairs.
-    addSequences(work.read, queries.map((query) => query + T), () => 0, authors + 1);
-    addSequences(work.read, best.map((query) => query + T), () => 0, samples);
+    const { klPosts, bestPosts, bestOf, sequences } = evaluationSizes(run, queries.length);
+    // Base, SFT and PPO write; the losses of base and SFT are measured.
+    addGeneration(work, queries, T, 3);
+    addSequences(work.read, first(posts.judged.sequences, evaluate.posts), (length) => length - 1, 2);
+    const rollouts = queries.slice(0, klPosts);
+    addGeneration(work, rollouts, ppo.responseLength);
+    addSequences(work.read, rollouts.map((query) => query + ppo.responseLength), () => ppo.responseLength, 2);
+    const best = queries.slice(0, bestPosts);
+    addGeneration(work, best, T, bestOf);
+    // The reward model reads the three's summaries and the references, the samples, and the held-out pairs.
+    addSequences(work.read, queries.map((query) => query + T), () => 0, 4);
+    addSequences(work.read, best.map((query) => query + T), () => 0, bestOf);
     addSequences(work.read, first(pairs.heldOut, 2 * evaluate.pairs), () => 0);
-    const steps = queries.length * (authors + measured) + best.length * samples;
-    return { work, steps, unit: "sequences" };
+    return { work, steps: sequences, unit: "sequences" };
   },
 };
 

@@ -73,16 +73,21 @@ function around(format: string, after: string): [string, string] {
   return [format.slice(0, format.length - after.length), after];
 }
 
-/** Characters dropped one at a time before a post is given up: several times what 512 tokens of any prose hold. */
-const dropLimit = 4096;
+/**
+ * UTF-16 units that are tokenised again before a post is given up: thousands of cuts of any prose, seconds of work. A megabyte of one
+ * letter would take the rule days.
+ */
+const mostRepeated = 2_000_000;
+/** No token stands for more characters, or so few that it does not matter to when a post is given up. */
+const longestToken = 256;
 
 /**
  * While `before + field + after` has more than `limit` tokens, `field` is cut just before its last newline or, where it has
  * none, loses its last character (a whole one, never half a surrogate pair, which is what Python's slices count).
  *
- * The rule tokenises again after every cut. Most cuts are decided without: a space between two Latin letters always starts
- * a new piece in the pre-tokenizers of GPT-2's family, so the tokens up to it are the same in every longer text, and cuts that
- * keep `limit` tokens up to such a space and a letter beyond are still too long. The result is the rule's.
+ * The rule tokenises again after every cut. Most cuts are decided without: a space between two Latin letters, or a newline behind
+ * one, always ends a piece in the pre-tokenizers of GPT-2's family, so the tokens up to it are the same in every longer text, and
+ * cuts that keep `limit` tokens up to there and something beyond are still too long. The result is the rule's.
  */
 function truncate(
   tokenizer: Tokenizer,
@@ -97,26 +102,29 @@ function truncate(
   let tokens = tokenizer.encode(before + kept + after);
   if (tokens.length > limit) {
     const tooLong = certainlyTooLong(tokenizer, before, field, limit);
-    let dropped = 0;
+    let repeated = 0;
     do {
       const newline = kept.lastIndexOf("\n");
       if (newline >= 0) kept = kept.slice(0, newline);
       else if (kept.length > tooLong) kept = kept.slice(0, tooLong);
       else {
         const pair = kept.length > 1 && kept.codePointAt(kept.length - 2)! > 0xffff;
+        // What is left to drop one by one, at the least.
+        repeated += kept.length * Math.max(0, kept.length - longestToken * limit);
         kept = kept.slice(0, pair ? -2 : -1);
-        if (++dropped > dropLimit) {
-          throw new QueryError(
-            `${name} still has more than ${limit} tokens as a query after ${dropLimit} characters were dropped one by one; ` +
-              `shorten it or break it into words and lines.`,
-          );
-        }
       }
       if (kept.length >= tooLong) continue;
       if (kept === "") {
         throw new QueryError(
           `${name} cannot be truncated to a query of ${limit} tokens: nothing of it is left; ` +
             `shorten the title or the first paragraph.`,
+        );
+      }
+      repeated += kept.length;
+      if (repeated > mostRepeated) {
+        throw new QueryError(
+          `${name} would take too long to truncate to a query of ${limit} tokens; ` +
+            `shorten it or break it into words and lines.`,
         );
       }
       tokens = tokenizer.encode(before + kept + after);
@@ -127,35 +135,42 @@ function truncate(
 
 /** The least length known from which on every prefix of `field` makes a query of more than `limit` tokens. */
 function certainlyTooLong(tokenizer: Tokenizer, before: string, field: string, limit: number): number {
-  const spaces = Array.from(field.matchAll(/(?<=[A-Za-z]) (?=[A-Za-z])/g), (match) => match.index);
-  const full = (i: number) => tokenizer.encode(before + field.slice(0, spaces[i])).length >= limit;
+  const ends = Array.from(field.matchAll(/(?<=[A-Za-z])(?: (?=[A-Za-z])|\n)/g), (match) => match.index);
+  const full = (i: number) => tokenizer.encode(before + field.slice(0, ends[i])).length >= limit;
   // Doubling first, so that the work follows the limit and not the length of the text.
   let high = 1;
-  while (high < spaces.length && !full(high)) high *= 2;
+  while (high < ends.length && !full(high)) high *= 2;
   let low = Math.floor(high / 2);
-  high = Math.min(high, spaces.length);
+  high = Math.min(high, ends.length);
   while (low < high) {
     const middle = (low + high) >> 1;
     if (full(middle)) high = middle;
     else low = middle + 1;
   }
-  return low < spaces.length ? spaces[low] + 2 : Infinity;
+  return low < ends.length ? ends[low] + 2 : Infinity;
 }
 
-/** The response that SFT learns: a reference summary, which has no leading space, with a space before and EOS behind it. */
-export function referenceResponse(summary: string): string {
-  return response(" " + summary);
+/**
+ * The response that SFT learns: a reference summary, which has no leading space, with a space before and EOS behind it.
+ * @param name what the message calls it
+ * @throws QueryError where it is not valid Unicode or contains EOS
+ */
+export function referenceResponse(summary: string, name = "The summary"): string {
+  return response(" " + summary, name);
 }
 
-/** The response that the reward model reads: a text of the comparisons, which brings its own leading space, with EOS behind it. */
-export function preferenceResponse(text: string): string {
-  return response(text);
+/**
+ * The response that the reward model reads: a text of the comparisons, which brings its own leading space, with EOS behind it.
+ * Throws as {@link referenceResponse} does.
+ */
+export function preferenceResponse(text: string, name = "The summary"): string {
+  return response(text, name);
 }
 
-function response(text: string): string {
-  checkUnicode("The summary", text);
+function response(text: string, name: string): string {
+  checkUnicode(name, text);
   if (text.includes(endOfText)) {
-    throw new QueryError(`The summary contains ${endOfText} itself, which would end it early; remove it.`);
+    throw new QueryError(`${name} contains ${endOfText} itself, which would end it early; remove it.`);
   }
   return text + endOfText;
 }

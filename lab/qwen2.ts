@@ -19,8 +19,9 @@ import { Parameters, type ParameterSpec } from "../kernels/parameters.ts";
 import { rmsnorm } from "../kernels/rmsnorm.ts";
 import { rope, type RopeShape } from "../kernels/rope.ts";
 import { swiglu } from "../kernels/swiglu.ts";
+import { recomputed } from "../kernels/tape.ts";
 import type { Tensor } from "../kernels/tensor.ts";
-import { type Files, joinPath } from "./bytes.ts";
+import { DamagedFileError, type Files, joinPath, readJson, shown } from "./bytes.ts";
 import {
   type CheckpointWeights,
   openCheckpoint,
@@ -28,6 +29,8 @@ import {
   writeCheckpoint,
 } from "./checkpoint_files.ts";
 import { expectedTensors, parseQwen2Config, type Qwen2Config, qwen2ConfigJson } from "./qwen2_config.ts";
+import { elementsOf } from "./safetensors.ts";
+import { fillTensors, readPieces } from "./transfer.ts";
 
 /** Weights of one layer; D hidden, Hq and Hkv heads of hd, F feed-forward. */
 export interface Qwen2Layer {
@@ -58,6 +61,8 @@ export interface Qwen2 {
   layers: Qwen2Layer[];
   /** [D] */
   finalNorm: Tensor;
+  /** Whether each layer keeps but its input for the backward pass and is computed again there: slower, with far less memory. */
+  recompute: boolean;
   /** The scalar head of a reward model or critic: weight [1, D], bias [1], and `offset`, subtracted from every score. */
   score?: { weight: Tensor; bias: Tensor; offset: number };
 }
@@ -118,6 +123,7 @@ export function allocateQwen2(gpu: Gpu, config: Qwen2Config, name: string): Qwen
       down: parameters.get(`layers.${i}.mlp.down.weight`),
     })),
     finalNorm: parameters.get("norm"),
+    recompute: false,
     score: config.head === "score"
       ? { weight: parameters.get("score.weight"), bias: parameters.get("score.bias"), offset: 0 }
       : undefined,
@@ -193,11 +199,18 @@ export function hiddenStates(
   const shape = ropeShape(model.config);
   let h = gpu.named("embed", embedding(gpu, model.embedding, batch.tokens, batch.index));
   model.layers.forEach((layer, i) => {
-    h = gpu.inside(`layers.${i}`, () =>
-      layerForward(gpu, model, layer, h, batch.packing.positions, (qkv) => {
+    const input = h;
+    const forward = () =>
+      layerForward(gpu, model, layer, input, batch.packing.positions, (qkv) => {
         if (caches) storePrompt(gpu, qkv, caches[i], batch.packing, shape);
         return attention(gpu, qkv, batch.packing, shape);
-      }));
+      });
+    h = gpu.inside(`layers.${i}`, () => {
+      // What no backward pass will ask for goes layer by layer, and the next one takes its place.
+      if (!gpu.tape || !layer.qkv.requiresGrad) return gpu.scope(forward);
+      return model.recompute ? recomputed(gpu, [input, ...Object.values(layer)], forward) : forward();
+    });
+    if (!h.requiresGrad) gpu.release(input);
   });
   return gpu.named("hidden", rmsnorm(gpu, h, model.finalNorm, model.config.rmsNormEps));
 }
@@ -290,26 +303,42 @@ export async function loadQwen2(
   const wanted = expectedTensors(config).filter((tensor) => !(freshHead && tensor.name === "score.weight"));
   requireTensors(weights, wanted, ["score.bias", ...(freshHead ? ["lm_head.weight"] : [])]);
   const model = allocateQwen2(gpu, config, name);
-  await fillQwen2(gpu, model, weights);
+  try {
+    await fillQwen2(gpu, model, weights);
+  } catch (error) {
+    model.parameters.drop();
+    throw error;
+  }
   if (model.score) model.score.offset = await readOffset(files, folder);
   return model;
 }
 
-/** Fills a model with the stored tensors that it knows; the shapes must have been checked. */
+/**
+ * Fills a model with the stored tensors that it knows; the shapes must have been checked.
+ * @throws DamagedFileError where a number is not finite
+ */
 export async function fillQwen2(gpu: Gpu, model: Qwen2, weights: CheckpointWeights): Promise<void> {
-  for (const place of places(model)) {
-    if (!weights.has(place.name)) continue;
-    let from = 0;
-    for (const { parameter, row, rows } of place.parts) {
-      const tensor = model.parameters.get(parameter);
-      const width = tensor.size / tensor.shape[0];
-      const values = place.shape.length === 1 && rows === place.shape[0]
-        ? await weights.read(place.name)
-        : await weights.readRows(place.name, from, from + rows);
-      gpu.upload(tensor, values, row * width);
-      from += rows;
-    }
-  }
+  await fillTensors(
+    gpu,
+    weights,
+    places(model).filter(({ name }) => weights.has(name)).flatMap(({ name, parts }) => {
+      let from = 0;
+      return stretchesOf(model, parts).map((stretch) => {
+        const placed = { name, from, ...stretch };
+        from += stretch.size;
+        return placed;
+      });
+    }),
+  );
+}
+
+/** Where rows of ours lie in their tensors, in elements. */
+function stretchesOf(model: Qwen2, parts: Place["parts"]): { tensor: Tensor; to: number; size: number }[] {
+  return parts.map(({ parameter, row, rows }) => {
+    const tensor = model.parameters.get(parameter);
+    const width = tensor.size / tensor.shape[0];
+    return { tensor, to: row * width, size: rows * width };
+  });
 }
 
 /**
@@ -329,14 +358,25 @@ export async function saveQwen2(
   const tensors = places(model).map(({ name, shape, parts }) => ({
     name,
     shape,
-    read: () => readParts(gpu, model, shape, parts, (tensor) => tensor),
+    async *read() {
+      for (const { tensor, to, size } of stretchesOf(model, parts)) yield* readPieces(gpu, tensor, to, size);
+    },
   }));
   await writeCheckpoint(files, folder, json, tensors, { dtype, maxShardBytes });
 }
 
+/** 0 where the model is not one of ours. */
 async function readOffset(files: Files, folder: string): Promise<number> {
-  const json = JSON.parse(new TextDecoder().decode(await files.read(joinPath(folder, "config.json"))));
-  return typeof json.precis_score_offset === "number" ? json.precis_score_offset : 0;
+  const path = joinPath(folder, "config.json");
+  const { precis_score_offset: offset = 0 } = await readJson(files, path) as {
+    precis_score_offset?: unknown;
+  };
+  if (typeof offset !== "number" || !Number.isFinite(offset)) {
+    throw new DamagedFileError(
+      `${path}: precis_score_offset is ${shown(offset)} but should be a finite number.`,
+    );
+  }
+  return offset;
 }
 
 /** Every Hugging Face tensor of the model and the rows of ours that hold it. */
@@ -374,38 +414,34 @@ function places(model: Qwen2): Place[] {
   });
 }
 
-/** The values (or gradients) of a parameter by its Hugging Face name, for inspection and tests. */
+/**
+ * The values (or gradients) of a parameter by its Hugging Face name, for inspection and tests.
+ * @param range elements `from` (included) to `to` (excluded), row-major; all by default
+ */
 export async function readByName(
   gpu: Gpu,
   model: Qwen2,
   name: string,
   what: "value" | "gradient" = "value",
+  range: { from?: number; to?: number } = {},
 ): Promise<Float32Array> {
   const place = places(model).find((candidate) => candidate.name === name);
   if (!place) throw new Error(`${model.name} has no tensor "${name}"`);
-  return await readParts(gpu, model, place.shape, place.parts, (tensor) => {
-    if (what === "value") return tensor;
-    if (!tensor.grad) throw new Error(`${model.name} is frozen: "${name}" has no gradient`);
-    return tensor.grad;
-  });
-}
-
-/** A Hugging Face tensor's numbers, from the rows of ours that hold it. */
-async function readParts(
-  gpu: Gpu,
-  model: Qwen2,
-  shape: Place["shape"],
-  parts: Place["parts"],
-  source: (parameter: Tensor) => Tensor,
-): Promise<Float32Array> {
-  const values = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
-  let at = 0;
-  for (const { parameter, row, rows } of parts) {
-    const tensor = model.parameters.get(parameter);
-    const width = tensor.size / tensor.shape[0];
-    const [all] = await gpu.read(source(tensor));
-    values.set(all.subarray(row * width, (row + rows) * width), at);
-    at += rows * width;
+  const { from = 0, to = elementsOf(place.shape) } = range;
+  const values = new Float32Array(to - from);
+  let start = 0;
+  for (const { tensor, to: at, size } of stretchesOf(model, place.parts)) {
+    const source = what === "value" ? tensor : tensor.grad;
+    if (!source) throw new Error(`${model.name} is frozen: "${name}" has no gradient`);
+    const [first, end] = [Math.max(from, start), Math.min(to, start + size)];
+    let done = first;
+    if (first < end) {
+      for await (const piece of readPieces(gpu, source, at + first - start, end - first)) {
+        values.set(piece, done - from);
+        done += piece.length;
+      }
+    }
+    start += size;
   }
   return values;
 }

@@ -1,5 +1,5 @@
 /** Qwen2's `config.json`, as Hugging Face writes it (transformers, `Qwen2Config`), and the tensors that it implies. */
-import { DamagedFileError, parseJson } from "./bytes.ts";
+import { DamagedFileError, parseJson, shown } from "./bytes.ts";
 
 /** The shape of a Qwen2 model. Lengths are in elements, ids index the vocabulary. */
 export interface Qwen2Config {
@@ -46,7 +46,7 @@ export function parseQwen2Config(path: string, content: Uint8Array | string): Qw
     throw new DamagedFileError(`${path} is not a JSON object; restore or download it again.`);
   }
   const wrong = (field: string, should: string) => {
-    const is = Object.hasOwn(json, field) ? short(JSON.stringify(json[field])) : "missing";
+    const is = Object.hasOwn(json, field) ? shown(json[field]) : "missing";
     return new DamagedFileError(`${path}: ${field} is ${is} but should be ${should}.`);
   };
   const given = (field: string) => Object.hasOwn(json, field) && json[field] !== null;
@@ -261,8 +261,4 @@ export function expectedTensors(config: Qwen2Config): { name: string; shape: num
 
 function isObject(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function short(text: string): string {
-  return text.length > 80 ? text.slice(0, 77) + "…" : text;
 }

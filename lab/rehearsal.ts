@@ -9,8 +9,10 @@ import { silent } from "./progress.ts";
 import { allocateQwen2, type Qwen2 } from "./qwen2.ts";
 import type { Qwen2Config } from "./qwen2_config.ts";
 import type { Run } from "./run.ts";
-import { sequenceScores } from "./scoring.ts";
-import { improve, measureResponses, rollOut, sampleTable } from "./stages/ppo.ts";
+import { joined, responseProbe, sequenceScores, tokenLogprobs } from "./scoring.ts";
+import { evaluationSizes } from "./stages/evaluate.ts";
+import { improve, measure, rollOut } from "./stages/ppo.ts";
+import { sampleTable } from "./stages/ppo_records.ts";
 import { splitSizes, tablePath } from "./stages/preprocess.ts";
 import { heldOutAccuracy, referenceMean, rewardBatch, rewardStep } from "./stages/reward.ts";
 import { languageFigures, referenceLosses, sftStep, writeSummaries } from "./stages/sft.ts";
@@ -24,8 +26,10 @@ export type PlannedStage = typeof plannedStages[number];
 const mostSteps = 8;
 /** Updates of PPO, each of several passes over a large batch. */
 const mostUpdates = 3;
-/** Sequences of an evaluation that are rehearsed: one batch of generation, and enough for full micro-batches. */
-const evaluated = 64;
+/** Sequences of an evaluation that are rehearsed, at least: a batch of generation. */
+const fewestEvaluated = 64;
+/** Batches of generation in the last stage, at most: how long the queries of a batch are decides on the size of its caches. */
+const mostBatches = 6;
 
 /** What a stage needs at its highest, in bytes, and the buffers that make it up. */
 export async function rehearse(
@@ -40,7 +44,9 @@ export async function rehearse(
       highest = { peakMemory: gpu.memory.bytes, memory: gpu.memory.plan() };
     }
   };
-  await rehearsals[stage]({ ...run, gpu, ...quiet, config: shortened(run.config) }, config, look);
+  const posts = await readTable(run.files, tablePath(run, "posts", "train"));
+  const shorter = shortened(run.config, posts.tokens.length / rowCount(posts));
+  await rehearsals[stage]({ ...run, gpu, ...quiet, config: shorter }, config, look);
   look();
   return highest;
 }
@@ -60,13 +66,18 @@ const quiet: Pick<Run, "directory" | "progress" | "gold"> = {
   gold: undefined,
 };
 
-/** The same steps, fewer rows around them. */
-function shortened({ sft, reward, ...rest }: Run["config"]): Run["config"] {
-  const some = (rows: number) => rows === 0 ? evaluated : Math.min(rows, evaluated);
+/** The same steps with fewer rows around them: as many as fill two micro-batches. @param length mean tokens of a row */
+function shortened({ sft, reward, ...rest }: Run["config"], length: number): Run["config"] {
+  const some = (rows: number, microTokens: number) =>
+    Math.min(rows || Infinity, Math.max(fewestEvaluated, Math.ceil(2 * microTokens / length)));
   return {
     ...rest,
-    sft: { ...sft, evalRows: some(sft.evalRows) },
-    reward: { ...reward, evalRows: some(reward.evalRows), normaliseRows: some(reward.normaliseRows) },
+    sft: { ...sft, evalRows: some(sft.evalRows, sft.microTokens) },
+    reward: {
+      ...reward,
+      evalRows: some(reward.evalRows, reward.microTokens),
+      normaliseRows: some(reward.normaliseRows, reward.microTokens),
+    },
   };
 }
 
@@ -135,7 +146,7 @@ const rehearsals: Record<
       await improve(
         run,
         networks,
-        await measureResponses(run, networks, queries, responses),
+        await measure(run, networks, queries, responses),
         update,
         0,
         ppo.klCoef,
@@ -144,24 +155,44 @@ const rehearsals: Record<
   },
 
   async evaluate(run, config, look) {
-    const { evaluate, preprocess, reward } = run.config;
+    const { evaluate, preprocess, reward, ppo, seed } = run.config;
     const table = await readTable(run.files, tablePath(run, "posts", evaluate.split));
-    const rows = Math.min(rowCount(table), evaluate.decodeBatch);
-    const queries = Array.from({ length: rows }, (_, row) => queryAt(table, row));
+    const posts = Math.min(rowCount(table), evaluate.posts || Infinity);
+    const { klPosts, bestPosts, bestOf } = evaluationSizes(run, posts);
+    const queries = Array.from({ length: posts }, (_, row) => queryAt(table, row));
+    const samples = queries.slice(0, bestPosts).flatMap((query) => Array<Uint32Array>(bestOf).fill(query));
     const policy = allocate(run.gpu, config, "policy", "language", false);
-    await writeSummaries(run, policy, queries, {
-      temperature: evaluate.temperature,
-      stage: stageKeys.evaluate,
-      step: 0,
-      responseLength: preprocess.responseTokens,
-      batch: evaluate.decodeBatch,
+    for (
+      const [prompts, T] of [
+        [queries, preprocess.responseTokens],
+        [queries, ppo.responseLength],
+        [samples, preprocess.responseTokens],
+      ] as const
+    ) {
+      await writeSummaries(run, policy, prompts.slice(0, mostBatches * evaluate.decodeBatch), {
+        temperature: evaluate.temperature,
+        stage: stageKeys.evaluate,
+        step: 0,
+        responseLength: T,
+        batch: evaluate.decodeBatch,
+      });
+    }
+    const lengths = random(seed);
+    const probes = queries.slice(0, klPosts).map((query) => {
+      const length = 1 + lengths.below(ppo.responseLength);
+      return responseProbe(joined(query, new Uint32Array(length)), query.length, length);
     });
-    await referenceLosses(run, policy, table, rows);
+    const { temperature, microTokens } = ppo;
+    const vocabulary = run.tokenizer.padId;
+    await tokenLogprobs(run.gpu, policy, probes, { temperature, vocabulary, microTokens });
+    const full = Math.ceil(mostBatches * reward.microTokens * rowCount(table) / table.tokens.length);
+    const read = Math.min(posts, full);
+    await referenceLosses(run, policy, table, read);
     look();
     policy.parameters.drop();
     run.gpu.trim();
     const rewardModel = allocate(run.gpu, config, "reward model", "score", false);
-    const sequences = Array.from({ length: rows }, (_, row) => sequenceAt(table, row));
+    const sequences = Array.from({ length: read }, (_, row) => sequenceAt(table, row));
     await sequenceScores(run.gpu, rewardModel, sequences, reward.microTokens);
   },
 };

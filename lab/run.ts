@@ -1,6 +1,7 @@
 /** What a stage is given, and what it leaves behind. */
 import type { Gpu } from "../kernels/gpu.ts";
-import { type Files, joinPath } from "./bytes.ts";
+import type { Tensor } from "../kernels/tensor.ts";
+import { DamagedFileError, type Files, joinPath } from "./bytes.ts";
 import type { Config } from "./config.ts";
 import type { Dataset, SummarisedPost } from "./dataset.ts";
 import type { Endpoint } from "./judges/endpoint.ts";
@@ -8,10 +9,11 @@ import type { Progress } from "./progress.ts";
 import type { MetricRecord, StageName } from "./report/data.ts";
 import type { RunDirectory } from "./run_directory.ts";
 import { newestCheckpoint, rewindAppends, writeCheckpointFolder } from "./run_directory.ts";
-import { fileOrder, readSafetensorsHeader, readTensor, safetensorsBytes } from "./safetensors.ts";
+import { entryOf, fileOrder, readNumbers, readSafetensorsHeader, safetensorsBytes } from "./safetensors.ts";
 import { openCheckpoint } from "./checkpoint_files.ts";
 import { fillQwen2, type Qwen2, saveQwen2 } from "./qwen2.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import { fillTensors, readPieces } from "./transfer.ts";
 
 /** Everything a stage works with. */
 export interface Run {
@@ -27,8 +29,8 @@ export interface Run {
   tokenizer: Tokenizer;
   /** Scores a summary by the data's own rule, where it has one (the demo). */
   gold?: (post: SummarisedPost, summary: string) => number;
-  /** Where the judge `openai` is asked. */
-  endpoint?: Endpoint;
+  /** Where the judge `openai` is asked; the folder of the judge `second` or `local`. */
+  judge?: { endpoint?: Endpoint; folder?: string };
   progress: Progress;
   /** Asked between steps: true once the user wants the run to save and end. */
   stopping: () => boolean;
@@ -79,7 +81,15 @@ export async function forgetRecords({ files, path }: Run, stages: readonly Stage
 
 // ---- checkpoints of a stage in progress ----
 
-const roles = ["firstMoment", "secondMoment"] as const;
+/** The optimiser's state as the tensors of a file. */
+function momentArenas({ parameters }: Qwen2): Map<string, Tensor> {
+  const roles = ["firstMoment", "secondMoment"] as const;
+  return new Map(
+    roles.flatMap((role) =>
+      parameters.arenasOf(role).map((arena, i): [string, Tensor] => [`${role}.${i}`, arena])
+    ),
+  );
+}
 
 /** Writes models and their optimiser states; a kill at any instant leaves this checkpoint or the one before. */
 export async function saveProgress(
@@ -94,14 +104,11 @@ export async function saveProgress(
       const inside = joinPath(folder, name);
       await run.files.makeDirectory(inside);
       await saveQwen2(run.gpu, run.files, inside, model);
-      const moments = new Map<string, Float32Array>();
-      for (const role of roles) {
-        (await model.parameters.readArenas(role)).forEach((values, i) => moments.set(`${role}.${i}`, values));
-      }
+      const moments = momentArenas(model);
       const plans = fileOrder(
-        [...moments].map(([key, values]) => ({ name: key, dtype: "F32" as const, shape: [values.length] })),
+        [...moments].map(([key, { shape }]) => ({ name: key, dtype: "F32" as const, shape })),
       );
-      const bytes = safetensorsBytes(plans, (plan) => Promise.resolve(moments.get(plan.name)!));
+      const bytes = safetensorsBytes(plans, ({ name: key }) => readPieces(run.gpu, moments.get(key)!));
       await run.files.writeAtomic(joinPath(inside, "optimizer.safetensors"), bytes);
     }
   }, { notes, keep: run.config.checkpoints.keep });
@@ -127,12 +134,20 @@ export async function loadProgress(
     const inside = joinPath(checkpoint.folder, name);
     await fillQwen2(run.gpu, model, await openCheckpoint(run.files, inside));
     const header = await readSafetensorsHeader(run.files, joinPath(inside, "optimizer.safetensors"));
-    for (const role of roles) {
-      const count = [...header.tensors.keys()].filter((key) => key.startsWith(`${role}.`)).length;
-      const values: Float32Array[] = [];
-      for (let i = 0; i < count; i++) values.push(await readTensor(run.files, header, `${role}.${i}`));
-      model.parameters.writeArenas(role, values);
-    }
+    const source = {
+      path: () => header.path,
+      read: (key: string, from: number, to: number) => readNumbers(run.files, header, key, from, to),
+    };
+    const stretches = [...momentArenas(model)].map(([key, tensor]) => {
+      const { shape } = entryOf(header, key);
+      if (shape.join() !== tensor.shape.join()) {
+        throw new DamagedFileError(
+          `${header.path}: tensor "${key}" has shape [${shape}] instead of [${tensor.shape}].`,
+        );
+      }
+      return { name: key, from: 0, size: tensor.size, tensor, to: 0 };
+    });
+    await fillTensors(run.gpu, source, stretches);
   }
   await rewindAppends(run.files, run.path, checkpoint.cursors);
   return { step: checkpoint.step, notes: checkpoint.notes };

@@ -18,6 +18,7 @@ import {
   FileAccessError,
   type Files,
   joinPath,
+  parseJson,
   readJson,
   sha256OfFile,
   writeJson,
@@ -176,12 +177,12 @@ async function readLock(
     throw error;
   }
   const { pid, host, instance = "", since = "an unknown time", token = "" } = json ?? {};
-  const names = [host, instance, since, token].every((name) => typeof name === "string");
+  const texts = [host, instance, since, token].every((text) => typeof text === "string");
   // The token becomes part of a file's name.
-  if (typeof pid !== "number" || !names || !/^[\w-]*$/.test(token)) {
+  if (!Number.isSafeInteger(pid) || !texts || !/^[\w-]*$/.test(token)) {
     throw new RunLockedError(`${path} is damaged; if no other run uses this directory, delete that file.`);
   }
-  return { pid, host: host!, instance, since, token };
+  return { pid, host, instance, since, token } as RunOwner & { since: string; token: string };
 }
 
 function locked(run: string, path: string, holder?: RunOwner & { since: string }): RunLockedError {
@@ -240,29 +241,50 @@ export async function writeStageRecord(
     output,
     cursors: await appendCursors(files, run),
   };
-  await writeJson(files, joinPath(run, "stages", `${stage}.json`), record);
+  await writeSealed(files, joinPath(run, "stages", `${stage}.json`), record);
 }
 
 /**
- * What a stage left behind, or undefined where it is not done or was done from other inputs.
- * @throws DamagedFileError where the record cannot be understood
+ * What a stage left behind, or undefined where it is not done.
+ * @param inputs if given, what was done from others counts as not done
+ * @throws DamagedFileError where the record is not as it was written
  */
 export async function readStageRecord(
   files: Files,
   run: string,
   stage: string,
-  inputs: unknown,
+  inputs?: unknown,
 ): Promise<StageRecord | undefined> {
   const path = joinPath(run, "stages", `${stage}.json`);
   if (!await files.exists(path)) return undefined;
-  const record = await readJson(files, path) as Partial<StageRecord> | null;
+  const record = await readSealed(files, path);
   if (
-    !isObject(record) || typeof record.inputDigest !== "string" || !isObject(record.output) ||
+    record === undefined || typeof record.inputDigest !== "string" || !isObject(record.output) ||
     !areCursors(record.cursors)
   ) {
     throw new DamagedFileError(`${path} is not a stage's record; delete it to run the stage again.`);
   }
-  return record.inputDigest === await digestOfJson(inputs) ? record as StageRecord : undefined;
+  const { inputDigest, output, cursors } = record;
+  if (inputs !== undefined && inputDigest !== await digestOfJson(inputs)) return undefined;
+  return { inputDigest, output, cursors };
+}
+
+/** Writes a record with the digest of its own content: what is read back decides what a run does. */
+export async function writeSealed(files: Files, path: string, record: object): Promise<void> {
+  const content = JSON.parse(JSON.stringify(record));
+  await writeJson(files, path, { ...content, digest: await digestOfJson(content) });
+}
+
+/** The content of such a record; undefined where it is not as it was written. */
+export async function readSealed(files: Files, path: string): Promise<Record<string, unknown> | undefined> {
+  const bytes = await files.read(path);
+  try {
+    const { digest, ...content } = parseJson(path, bytes) as Record<string, unknown>;
+    return digest === await digestOfJson(content) ? content : undefined;
+  } catch {
+    // No JSON, no object, or one that has no canonical form.
+    return undefined;
+  }
 }
 
 /** `complete.json`: written last, so that a checkpoint with it is whole. */
@@ -341,7 +363,7 @@ export async function writeCheckpointFolder(
   for (const name of await filesBelow(files, partial)) {
     manifest.files[name] = await sha256OfFile(files, joinPath(partial, name));
   }
-  await writeJson(files, joinPath(partial, MANIFEST), manifest);
+  await writeSealed(files, joinPath(partial, MANIFEST), manifest);
 
   await finalise(files, parent, stepName(step));
   await rotate(files, parent, keep);
@@ -457,8 +479,10 @@ async function inspect(
   if (!await files.exists(path)) {
     throw new DamagedFileError(`${folder} is not a whole checkpoint: it has no ${MANIFEST}.`);
   }
-  const manifest = await readJson(files, path);
-  if (!isManifest(manifest)) throw new DamagedFileError(`${path} is not a checkpoint's manifest.`);
+  const manifest = await readSealed(files, path);
+  if (!isManifest(manifest)) {
+    throw new DamagedFileError(`${path} is not a checkpoint's manifest, or not as it was written.`);
+  }
   if ((stage !== undefined && manifest.stage !== stage) || (step !== undefined && manifest.step !== step)) {
     throw new DamagedFileError(
       `${path} belongs to step ${manifest.step} of ${manifest.stage}; the folder was moved or renamed.`,

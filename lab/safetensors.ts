@@ -4,7 +4,8 @@
  * reference implementation (huggingface/safetensors, `serialize`) writes. Typed arrays are taken to be little-endian, as on every
  * machine that has WebGPU.
  */
-import { DamagedFileError, type Files } from "./bytes.ts";
+import { DamagedFileError, type Files, reason, shortened, shown } from "./bytes.ts";
+import type { StoredNumbers } from "../kernels/widen.ts";
 
 /**
  * Bytes per element of each dtype that we read, in the reference implementation's order: a file's tensors are laid out from the
@@ -113,11 +114,11 @@ export function parseSafetensorsHeader(
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw bad(`its header is not valid JSON (${(error as Error).message.replace(/\.$/, "")})`);
+    throw bad(`its header is not valid JSON (${reason(error as Error)})`);
   }
   if (!isObject(json)) throw bad("its header is not a JSON object");
   const twice = repeatedKey(text);
-  if (twice !== undefined) throw bad(`its header names ${show(twice)} twice`);
+  if (twice !== undefined) throw bad(`its header names ${shown(twice)} twice`);
 
   const dataStart = 8 + header.length;
   const entries: TensorEntry[] = [];
@@ -132,12 +133,12 @@ export function parseSafetensorsHeader(
   let reached = dataStart;
   let previous = "the header";
   for (const { name, start, end } of entries) {
-    if (start < reached) throw bad(`tensor ${show(name)} overlaps ${previous}`);
+    if (start < reached) throw bad(`tensor ${shown(name)} overlaps ${previous}`);
     if (start > reached) {
-      throw bad(`${start - reached} bytes between ${previous} and tensor ${show(name)} belong to no tensor`);
+      throw bad(`${start - reached} bytes between ${previous} and tensor ${shown(name)} belong to no tensor`);
     }
     reached = end;
-    previous = `tensor ${show(name)}`;
+    previous = `tensor ${shown(name)}`;
   }
   if (reached !== fileSize) throw bad(`${fileSize - reached} bytes after ${previous} belong to no tensor`);
   return { path, metadata, tensors: new Map(entries.map((entry) => [entry.name, entry])), fileSize };
@@ -158,22 +159,26 @@ function checkedEntry(
   fileSize: number,
   bad: (why: string) => Error,
 ): TensorEntry {
-  const tensor = `tensor ${show(name)}`;
+  const tensor = `tensor ${shown(name)}`;
   if (!isObject(value)) throw bad(`the header's entry for ${tensor} is not an object`);
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== "string" || !Object.hasOwn(BYTES, dtype)) {
-    throw bad(`${tensor} has the dtype ${show(dtype)}, which is not one of ${Object.keys(BYTES).join(", ")}`);
+    throw bad(
+      `${tensor} has the dtype ${shown(dtype)}, which is not one of ${Object.keys(BYTES).join(", ")}`,
+    );
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) {
-    throw bad(`${tensor} has the shape ${show(shape)}, which is not a list of whole numbers`);
+    throw bad(`${tensor} has the shape ${shown(shape)}, which is not a list of whole numbers`);
   }
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
-    throw bad(`${tensor} has the offsets ${show(offsets)}, which are not two whole numbers`);
+    throw bad(`${tensor} has the offsets ${shown(offsets)}, which are not two whole numbers`);
   }
   let bytes: number = BYTES[dtype as Dtype];
   for (const length of shape) {
     bytes *= length;
-    if (!Number.isSafeInteger(bytes)) throw bad(`${tensor} has the absurd shape [${short(shape.join(","))}]`);
+    if (!Number.isSafeInteger(bytes)) {
+      throw bad(`${tensor} has the absurd shape [${shortened(shape.join(","))}]`);
+    }
   }
   const [from, to] = offsets;
   if (to < from) throw bad(`${tensor} ends at byte ${to}, before it begins at ${from}`);
@@ -186,7 +191,7 @@ function checkedEntry(
   }
   if (to - from !== bytes) {
     throw bad(
-      `${tensor} of shape [${short(shape.join(","))}] in ${dtype} needs ${bytes} bytes but is given ${
+      `${tensor} of shape [${shortened(shape.join(","))}] in ${dtype} needs ${bytes} bytes but is given ${
         to - from
       }`,
     );
@@ -225,7 +230,7 @@ function repeatedKey(text: string): string | undefined {
  */
 export function entryOf(header: SafetensorsHeader, name: string): TensorEntry {
   const entry = header.tensors.get(name);
-  if (!entry) throw new DamagedFileError(`${header.path} has no tensor ${show(name)}.`);
+  if (!entry) throw new DamagedFileError(`${header.path} has no tensor ${shown(name)}.`);
   return entry;
 }
 
@@ -266,25 +271,34 @@ export async function readTensor(
 }
 
 /**
- * Reads rows `from` (included) to `to` (excluded) of a tensor's first axis as f32, [to − from, …rest].
- * @throws RangeError where the tensor has no such rows
+ * Reads elements `from` (included) to `to` (excluded) of a tensor, row-major: BF16, F16 and F32 as the file has them, for the device to
+ * widen, other dtypes as `toFloat32` makes them.
+ * @throws RangeError where the tensor has no such elements
  */
-export async function readTensorRows(
+export async function readNumbers(
   files: Files,
   header: SafetensorsHeader,
   name: string,
   from: number,
   to: number,
-): Promise<Float32Array> {
+): Promise<StoredNumbers> {
   const { dtype, shape, start } = entryOf(header, name);
-  const rows = shape[0] ?? 1;
-  if (!isCount(from) || !isCount(to) || to < from || to > rows) {
+  const size = elementsOf(shape);
+  if (!isCount(from) || !isCount(to) || to < from || to > size) {
     throw new RangeError(
-      `${header.path}: tensor ${show(name)} has ${rows} rows, so rows ${from} to ${to} are not in it.`,
+      `${header.path}: tensor ${
+        shown(name)
+      } has ${size} elements, so elements ${from} to ${to} are not in it.`,
     );
   }
-  const rowBytes = elementsOf(shape.slice(1)) * BYTES[dtype];
-  return toFloat32(dtype, await files.readRange(header.path, start + from * rowBytes, start + to * rowBytes));
+  const each = BYTES[dtype];
+  const bytes = await files.readRange(header.path, start + from * each, start + to * each);
+  const format = ({ BF16: "bf16", F16: "f16", F32: "f32" } as const)[dtype as "BF16"];
+  const numbers = format ? bytes : toFloat32(dtype, bytes);
+  return {
+    format: format ?? "f32",
+    bytes: new Uint8Array(numbers.buffer as ArrayBuffer, numbers.byteOffset, numbers.byteLength),
+  };
 }
 
 /** Reads a tensor as f32 in pieces of at most `elements`, in order, so that no more than a piece is ever in memory. */
@@ -499,7 +513,7 @@ export async function* safetensorsBytes<Plan extends TensorPlan>(
           yield encodeTensor(plan.dtype, values.subarray(at, at + PIECE));
         } catch (error) {
           if (error instanceof Error) {
-            error.message = `Tensor ${show(plan.name)} cannot be written: ${error.message}`;
+            error.message = `Tensor ${shown(plan.name)} cannot be written: ${error.message}`;
           }
           throw error;
         }
@@ -507,7 +521,7 @@ export async function* safetensorsBytes<Plan extends TensorPlan>(
     }
     if (seen !== expected) {
       throw new RangeError(
-        `Tensor ${show(plan.name)} of shape [${plan.shape}] needs ${expected} numbers but was given ${
+        `Tensor ${shown(plan.name)} of shape [${plan.shape}] needs ${expected} numbers but was given ${
           seen > expected ? "more" : seen
         }.`,
       );
@@ -535,11 +549,11 @@ function safetensorsHeaderBytes(
     if (name === "__metadata__") {
       throw new TypeError("No tensor can be named __metadata__; the format keeps that name.");
     }
-    if (seen.has(name)) throw new TypeError(`Two tensors are named ${show(name)}.`);
+    if (seen.has(name)) throw new TypeError(`Two tensors are named ${shown(name)}.`);
     seen.add(name);
     const end = offset + elementsOf(shape) * BYTES[dtype];
     if (!shape.every(isCount) || !Number.isSafeInteger(end)) {
-      throw new RangeError(`Tensor ${show(name)} cannot have the shape [${shape}].`);
+      throw new RangeError(`Tensor ${shown(name)} cannot have the shape [${shape}].`);
     }
     parts.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [offset, end] })}`);
     offset = end;
@@ -561,17 +575,4 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-/** A value as short one-line text for a message; it may come from a hostile file. */
-function show(value: unknown): string {
-  try {
-    return short(JSON.stringify(value) ?? "nothing");
-  } catch {
-    return "something too deeply nested to show";
-  }
-}
-
-function short(text: string): string {
-  return text.length > 80 ? text.slice(0, 77) + "…" : text;
 }

@@ -32,9 +32,10 @@ export function* readTldr(path: string, bytes: Uint8Array): Generator<TldrRow> {
   }
 }
 
-/** A line of a JSONL file: where it stands ("file:12") and its fields. */
+/** A line of a JSONL file: where it stands ("file:12"), its number from 1, and its fields. */
 export interface JsonLine {
   place: string;
+  line: number;
   fields: Record<string, unknown>;
 }
 
@@ -66,7 +67,7 @@ export function* readJsonLines(path: string, bytes: Uint8Array): Generator<JsonL
     start = end + 1;
     if (blank) continue;
     if (!isRecord(value)) throw new DamagedFileError(`${place} is not a JSON object; one is needed a line.`);
-    yield { place, fields: value };
+    yield { place, line: number, fields: value };
   }
 }
 

@@ -3,7 +3,7 @@
  * `@huggingface/tokenizers`, the tokenizer inside `@huggingface/transformers`: taken alone it loads in milliseconds and brings no
  * native code, whereas the whole package loads onnxruntime and sharp on import.
  */
-import { DamagedFileError, joinPath, parseJson } from "./bytes.ts";
+import { DamagedFileError, joinPath, parseJson, reason, shown } from "./bytes.ts";
 
 /** The text of the end-of-sequence token: the one that ends every response, in Qwen's base and instruct models alike. */
 export const endOfText = "<|endoftext|>";
@@ -65,7 +65,7 @@ export async function buildTokenizer(
   config: Record<string, unknown>,
   embeddingRows = Infinity,
 ): Promise<Tokenizer> {
-  const { vocabulary, added } = checkTokenizerJson(path, json);
+  const { vocabulary, added, sound } = checkTokenizerJson(path, json);
 
   const texts: string[] = [];
   for (const [token, id] of vocabulary) texts[id] = token;
@@ -85,11 +85,11 @@ export async function buildTokenizer(
   const library = await import("@huggingface/tokenizers");
   const encoder = (() => {
     try {
-      const built = new library.Tokenizer(json as Record<string, unknown>, config);
-      built.encode(" a\n1");
+      const built = new library.Tokenizer(sound, config);
+      built.encode(probe);
       return built;
     } catch (error) {
-      const why = error instanceof Error ? error.message.replace(/\.$/, "") : String(error);
+      const why = error instanceof Error ? reason(error) : shown(error);
       throw new DamagedFileError(`${path} cannot be used as a tokenizer (${why}); download it again.`);
     }
   })();
@@ -109,7 +109,7 @@ export async function buildTokenizer(
     return Uint8Array.from(text, (character) => byteOfCharacter.get(character)!);
   };
 
-  return {
+  const tokenizer: Tokenizer = {
     eosId,
     padId,
     vocabularySize: padId,
@@ -158,7 +158,20 @@ export async function buildTokenizer(
       return text;
     },
   };
+  // Damage that no check of the file's parts sees: another normaliser, pieces that are dropped, ids that no token has.
+  const ids = tokenizer.encode(probe);
+  if (!ids.every((id) => id < padId) || tokenizer.decode(ids) !== probe) {
+    throw new DamagedFileError(
+      `${path}, with the tokenizer_config.json beside it, does not give back the text that it is given; ` +
+        `restore the two files of a byte-level BPE model.`,
+    );
+  }
+  return tokenizer;
 }
+
+/** A text that every byte-level tokenizer must keep: words, digits, spaces, control characters, other scripts, an emoji, EOS. */
+const probe =
+  `SUBREDDIT: r/AskReddit\n\nTL;DR: It's 1 2 34  x\t\r\n\0 Été 日本語 🙂 ${endOfText} \t x${endOfText}`;
 
 /** Position, counted in UTF-16 units, of the first half surrogate pair; -1 where there is none. */
 export function illFormedAt(text: string): number {
@@ -171,7 +184,7 @@ export function illFormedAt(text: string): number {
 function checkTokenizerJson(
   path: string,
   json: unknown,
-): { vocabulary: [string, number][]; added: AddedToken[] } {
+): { vocabulary: [string, number][]; added: AddedToken[]; sound: Record<string, unknown> } {
   const refuse = (what: string): never => {
     throw new DamagedFileError(`${path} ${what}; restore the tokenizer.json of a byte-level BPE model.`);
   };
@@ -179,7 +192,7 @@ function checkTokenizerJson(
   const model = json.model;
   if (!isRecord(model)) return refuse('has no "model"');
   if (model.type !== undefined && model.type !== "BPE") {
-    return refuse(`has a model of type ${JSON.stringify(model.type)} where "BPE" is needed`);
+    return refuse(`has a model of type ${shown(model.type)} where "BPE" is needed`);
   }
   if (!isRecord(model.vocab)) return refuse('has no "model.vocab"');
   if (!Array.isArray(model.merges)) return refuse('has no list "model.merges"');
@@ -191,11 +204,11 @@ function checkTokenizerJson(
   const vocabulary = Object.entries(model.vocab) as [string, unknown][];
   const tokenOfId = new Map<number, string>();
   for (const [token, id] of vocabulary) {
-    if (!isId(id)) return refuse(`gives token ${JSON.stringify(token)} the id ${JSON.stringify(id)}`);
+    if (!isId(id)) return refuse(`gives token ${shown(token)} the id ${shown(id)}`);
     if (tokenOfId.has(id)) return refuse(`gives the id ${id} to two tokens`);
     for (const character of token) {
       if (!byteOfCharacter.has(character) && token !== endOfText) {
-        return refuse(`has token ${JSON.stringify(token)}, which is not written in the byte-level alphabet`);
+        return refuse(`has token ${shown(token)}, which is not written in the byte-level alphabet`);
       }
     }
     tokenOfId.set(id, token);
@@ -211,7 +224,7 @@ function checkTokenizerJson(
     const sound = Array.isArray(pair) && pair.length === 2 &&
       pair.every((part) => typeof part === "string" && Object.hasOwn(known, part)) &&
       Object.hasOwn(known, pair.join(""));
-    if (!sound) return refuse(`has merge ${i} (${JSON.stringify(merge)}) that does not join two tokens`);
+    if (!sound) return refuse(`has merge ${i} (${shown(merge)}) that does not join two tokens`);
   }
   const mergeable = vocabulary.some(([token]) => token.length > 1 && token !== endOfText);
   if (model.merges.length === 0 && mergeable) return refuse('has an empty "model.merges"');
@@ -225,7 +238,7 @@ function checkTokenizerJson(
     const other = tokenOfId.get(token.id);
     if (other !== undefined && other !== token.content) {
       return refuse(
-        `gives the id ${token.id} both to ${JSON.stringify(other)} and to ${JSON.stringify(token.content)}`,
+        `gives the id ${token.id} both to ${shown(other)} and to ${shown(token.content)}`,
       );
     }
     tokenOfId.set(token.id, token.content);
@@ -234,7 +247,9 @@ function checkTokenizerJson(
   if (!added.some((token) => token.content === endOfText)) {
     return refuse(`has no added token ${endOfText}, which ends every response`);
   }
-  return { vocabulary: vocabulary as [string, number][], added };
+  // Older files leave the type out, and the library would take the model for another kind.
+  const sound = { ...json, model: { ...model, type: "BPE" } };
+  return { vocabulary: vocabulary as [string, number][], added, sound };
 }
 
 /** Ids beyond this are taken for damage; it bounds the table of tokens. */

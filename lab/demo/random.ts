@@ -55,7 +55,7 @@ export function random(seed: number): Random {
 }
 
 /** MurmurHash3's 32-bit finaliser: spreads every input bit over all output bits. */
-function mix(value: number): number {
+export function mix(value: number): number {
   let hash = value >>> 0;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);

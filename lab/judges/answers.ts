@@ -1,5 +1,5 @@
 /** Answers of a judge, kept in the run directory as they come, so that nothing is asked twice: one JSON value a line. */
-import { type Files, joinPath } from "../bytes.ts";
+import { DamagedFileError, type Files, joinPath } from "../bytes.ts";
 import { appendJsonl, healJsonl, readJsonl } from "../jsonl.ts";
 
 /** Kept answers by digest of the question. */
@@ -11,7 +11,7 @@ export interface KeptAnswers<T> {
 
 /**
  * Opens `judge/<name>.jsonl` of a run directory. What a kill left of a last line is cut off.
- * @throws DamagedFileError naming file and line where one is not JSON
+ * @throws DamagedFileError naming file and line where one is no answer
  */
 export async function openAnswers<T>(files: Files, runPath: string, name: string): Promise<KeptAnswers<T>> {
   const folder = joinPath(runPath, "judge");
@@ -20,8 +20,13 @@ export async function openAnswers<T>(files: Files, runPath: string, name: string
   await files.makeDirectory(folder);
   await healJsonl(files, path);
   if (await files.exists(path)) {
-    for await (const { value } of readJsonl(files, path)) {
-      const { key, answer } = value as { key: string; answer: T };
+    for await (const { line, value } of readJsonl(files, path)) {
+      const { key, answer } = (value ?? {}) as { key?: string; answer?: T };
+      if (typeof key !== "string" || typeof answer !== "object") {
+        throw new DamagedFileError(
+          `${path}:${line} is not an answer; remove the line, and it is asked again.`,
+        );
+      }
       known.set(key, answer);
     }
   }

@@ -17,17 +17,29 @@ export interface RunRecord {
   config: Record<string, unknown>;
   /** Why this preset and this adapter, in one sentence each. */
   choices?: string[];
+  /** Sentences on what of the data is left out. */
+  notes?: string[];
   /** ISO 8601, UTC. */
   startedAt: string;
   device: DeviceFacts;
   /** Kernel → variant taken and why: `{ "matmul 512": "f32 tiled: 1.8 × the plain one in a trial" }`. */
   kernels: Record<string, string>;
   /** SHA-256 of all kernel sources. */
-  kernelDigest?: string;
+  kernelDigest: string;
   /** `{ precis: "0.1.0 (2997f59)", deno: "2.9.6", … }`. */
   versions: Record<string, string>;
   /** SHA-256 of input files by name. */
   inputs?: Record<string, string>;
+  /** What came from the Hub or another server, by configuration field; resuming takes the same commit wherever a branch is by then. */
+  sources?: Partial<Record<"model" | "data" | "comparisons", PinnedSource>>;
+}
+
+/** Something fetched. */
+export interface PinnedSource {
+  /** As the configuration has it: "Qwen/Qwen2.5-0.5B", a URL. */
+  name: string;
+  /** Git's 40 digits, or 40 of a digest over files that are in no repository. */
+  commit: string;
 }
 
 /** One line of `metrics.jsonl`: the figures that became known at one step, by the names of lab/metrics.ts. */

@@ -24,11 +24,14 @@ export function runSection({ run, stages, plan }: ReportData): Html {
     ["Features", abilities.join(", ") || "none beyond WebGPU's core"],
     ["Seed", String(run.config.seed)],
     ["Started", run.startedAt.replace("T", " ").replace(/\.\d+Z$|Z$/, " UTC")],
+    ...Object.entries(run.sources ?? {}).map(([field, { name, commit }]): [string, Content] => [
+      field,
+      `${name} at ${commit}`,
+    ]),
     ...Object.entries(run.versions).map(([name, version]): [string, Content] => [name, version]),
-    ...(run.kernelDigest
-      ? [["Kernels, SHA-256", html`<code>${run.kernelDigest}</code>`] as [string, Content]]
-      : []),
+    ["Kernels, SHA-256", html`<code>${run.kernelDigest}</code>`],
     ...(run.choices ?? []).map((choice): [string, Content] => ["Chosen", choice]),
+    ...(run.notes ?? []).map((note): [string, Content] => ["Data", note]),
   ];
   const foreseen = new Map((plan ?? []).map((stage) => [stage.name, stage.peakMemory]));
   const longest = Math.max(...stages.map(({ seconds }) => seconds), 1e-9);

@@ -5,7 +5,7 @@
  */
 import { digestOfJson, joinPath, readJson, writeJson } from "../bytes.ts";
 import { queryAt, readTable, sequenceAt, type SummarisedPost, type TokenTable } from "../dataset.ts";
-import { generate } from "../generate.ts";
+import { drawnAt, generate, temperatureShift } from "../generate.ts";
 import { loadQwen2, type Qwen2 } from "../qwen2.ts";
 import type { Author, Evaluation, RewardFigures } from "../report/data.ts";
 import { logMetrics, modelFolder, type Run, Stopped } from "../run.ts";
@@ -75,6 +75,11 @@ interface Work {
   tick(sequences: number): void;
 }
 
+/** Where a run directory's evaluation is. */
+export function evaluationPath(run: string): string {
+  return joinPath(run, "evaluation.json");
+}
+
 /**
  * Evaluates whatever models the run has and writes `evaluation.json`, and all summaries to `summaries.json`.
  * @param inputs digest of what summaries and scores depend on, the judge left out
@@ -91,15 +96,7 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
   const notes: string[] = [];
   const present = await presentModels(run, notes);
   const table = await readTable(files, tablePath(run, "posts", fields.split));
-  const bestPosts = present.sft && fields.bestOf.length > 0
-    ? Math.min(posts.length, fields.bestOfPosts || Infinity)
-    : 0;
-  const sizes = {
-    klPosts: present.ppo && present.sft ? Math.min(posts.length, mostKlPosts) : 0,
-    bestPosts,
-    bestOf: bestPosts > 0 ? Math.max(...fields.bestOf) : 0,
-  };
-  const steps = countSequences(run, posts.length, sizes, present);
+  const { sequences: steps, ...sizes } = evaluationSizes(run, posts.length, present);
   const progress = run.progress.stage("evaluate", { steps, unit: "sequences" });
   progress.step(0);
   let done = 0;
@@ -169,7 +166,7 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
     notes,
   };
   await writeJson(files, joinPath(run.path, "summaries.json"), rows);
-  await writeJson(files, joinPath(run.path, "evaluation.json"), evaluation);
+  await writeJson(files, evaluationPath(run.path), evaluation);
   await logMetrics(run, "evaluate", 0, metricsOf(evaluation));
   progress.step(steps);
   progress.done(summaryOf(evaluation));
@@ -193,20 +190,28 @@ async function presentModels(run: Run, notes: string[]): Promise<Present> {
   return present;
 }
 
-/** All sequences that will be written or read, for the progress. */
-function countSequences(
-  run: Run,
+/** How much an evaluation takes: posts with KL and with best-of-n, samples of each of the latter, and all sequences read or written. */
+export function evaluationSizes(
+  run: Pick<Run, "config" | "dataset">,
   posts: number,
-  { klPosts, bestPosts, bestOf }: Pick<Work, "klPosts" | "bestPosts" | "bestOf">,
-  present: Present,
-): number {
+  present: Present = { sft: true, ppo: true, reward: true },
+): { klPosts: number; bestPosts: number; bestOf: number; sequences: number } {
+  const { bestOf: ns, bestOfPosts } = run.config.evaluate;
+  const klPosts = present.ppo && present.sft ? Math.min(posts, mostKlPosts) : 0;
+  const bestPosts = present.sft && ns.length > 0 ? Math.min(posts, bestOfPosts || Infinity) : 0;
+  const bestOf = bestPosts > 0 ? Math.max(...ns) : 0;
   const policies = 1 + Number(present.sft) + Number(present.ppo);
   const losses = 1 + Number(present.sft);
   const samples = bestPosts * bestOf;
   const read = present.reward
     ? posts * (policies + 1) + samples + 2 * heldOutPairs(run).length + referenceCount(run)
     : 0;
-  return posts * (policies + losses) + 3 * klPosts + samples + read;
+  return {
+    klPosts,
+    bestPosts,
+    bestOf,
+    sequences: posts * (policies + losses) + 3 * klPosts + samples + read,
+  };
 }
 
 /** The result of an earlier, stopped evaluation with this key, or that of `measure`, which is then kept. */
@@ -214,12 +219,20 @@ async function kept<T>(run: Run, key: string, name: string, measure: () => Promi
   const folder = joinPath(run.path, "evaluation");
   const path = joinPath(folder, `${name}.json`);
   if (await run.files.exists(path)) {
-    const found = await readJson(run.files, path) as { key: string; result: T };
-    if (found.key === key) return found.result;
+    try {
+      const found = await readJson(run.files, path) as { key: string; digest: string; result: T };
+      if (found.key === key && found.digest === await digestOfJson(found.result)) return found.result;
+    } catch {
+      // Damaged: measured again.
+    }
   }
-  const result = await measure();
+  // As it will be read back: NaN has no JSON.
+  const result = JSON.parse(JSON.stringify(await measure())) as T;
   await run.files.makeDirectory(folder);
-  await run.files.writeAtomic(path, new TextEncoder().encode(JSON.stringify({ key, result })));
+  await run.files.writeAtomic(
+    path,
+    new TextEncoder().encode(JSON.stringify({ key, digest: await digestOfJson(result), result })),
+  );
   return result;
 }
 
@@ -249,7 +262,7 @@ function measurePpo(run: Run, work: Work): Promise<PpoResult> {
     const { temperature, topK, topP, responseLength } = run.config.ppo;
     const queries = work.queries.slice(0, work.klPosts);
     const rollouts = await write(run, work, model, queries, {
-      rule: { temperature, topK, topP },
+      rule: { ...drawnAt(temperature), topK, topP },
       responseLength,
       stage: stageKeys.evaluate,
       step: 1,
@@ -269,7 +282,7 @@ function measureSft(run: Run, work: Work, ppo: PpoResult | undefined): Promise<S
       model,
       work.queries.slice(0, bestPosts).flatMap((query) => Array<Uint32Array>(bestOf).fill(query)),
       {
-        rule: { temperature: run.config.evaluate.bestOfTemperature },
+        rule: drawnAt(run.config.evaluate.bestOfTemperature),
         responseLength: run.config.preprocess.responseTokens,
         stage: stageKeys.bestOf,
         step: 0,
@@ -328,9 +341,8 @@ function measureWithReward(
 
 /** Everybody's summaries of the evaluation posts, with the same random numbers. */
 function summarise(run: Run, work: Work, model: Qwen2): Promise<Written[]> {
-  const { temperature } = run.config.evaluate;
   return write(run, work, model, work.queries, {
-    rule: temperature === 0 ? { greedy: true } : { temperature },
+    rule: drawnAt(run.config.evaluate.temperature),
     responseLength: run.config.preprocess.responseTokens,
     stage: stageKeys.evaluate,
     step: 0,
@@ -384,7 +396,8 @@ async function responseLogprobs(
   model: Qwen2,
   responses: readonly { tokens: number[] }[],
 ): Promise<number[]> {
-  const { temperature, microTokens } = run.config.ppo;
+  const { microTokens } = run.config.ppo;
+  const temperature = run.config.ppo.temperature + temperatureShift;
   const probes = responses.map(({ tokens }, i) =>
     responseProbe(joined(work.queries[i], tokens), work.queries[i].length, tokens.length)
   );

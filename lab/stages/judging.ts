@@ -31,6 +31,7 @@ export async function judge(
   { posts, entries, hasReward, notes, keep }: Contest,
 ): Promise<{ matches: Match[]; judging?: JudgingFigures }> {
   const { judge: wanted, judgeModel, judgePosts, orders } = run.config.evaluate;
+  const folder = run.judge?.folder ?? judgeModel;
   const atHand = (["gold", "reward"] as const).filter((name) =>
     name === "gold" ? run.gold !== undefined : hasReward
   );
@@ -47,8 +48,8 @@ export async function judge(
     const progress = judgingProgress(run, steps, "summaries");
     const scores = await keep(
       "second",
-      await folderDigest(run.files, judgeModel),
-      () => secondScores(run, judgeModel, posts, entries.map(scorable), progress.tick),
+      await folderDigest(run.files, folder),
+      () => secondScores(run, folder, posts, entries.map(scorable), progress.tick),
     );
     entries.forEach((entry, i) => entry.scores.second = scores[i]);
     const matches = await play("second");
@@ -60,9 +61,9 @@ export async function judge(
     const panel = localJudge({
       gpu: run.gpu,
       files: run.files,
-      folder: judgeModel,
+      folder,
       name: judgeTitle(run),
-      digest: await folderDigest(run.files, judgeModel),
+      digest: await folderDigest(run.files, folder),
       microTokens: run.config.reward.microTokens,
       answers: await openAnswers<LetterLogprobs>(run.files, run.path, "local"),
       onAnswer: progress.tick,
@@ -80,12 +81,13 @@ export async function judge(
   }
   if (wanted === "openai") {
     const fields = run.config.evaluate;
-    if (!run.endpoint) {
+    const endpoint = run.judge?.endpoint;
+    if (!endpoint) {
       throw new RangeError("evaluate.judge openai needs an endpoint; set OPENAI_BASE_URL or OPENAI_API_KEY.");
     }
     const progress = judgingProgress(run, countComparisons(entries, textPosts, orders), "comparisons");
     const { judge: panel, figures } = remoteJudge({
-      client: chatClient(run.endpoint, {
+      client: chatClient(endpoint, {
         perMinute: fields.judgePerMinute,
         retries: fields.judgeRetries,
         timeout: fields.judgeTimeout,

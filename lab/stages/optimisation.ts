@@ -1,7 +1,7 @@
 /** Scores against distance from the SFT policy: best-of-n at its analytic KL, PPO's updates at theirs (Gao et al. 2022, P1 Fig. 5). */
 import { joinPath } from "../bytes.ts";
 import type { SummarisedPost } from "../dataset.ts";
-import { readJsonl } from "../jsonl.ts";
+import { readMetrics } from "../metrics.ts";
 import type { MetricRecord, Optimisation, OptimisationPoint } from "../report/data.ts";
 import type { Run } from "../run.ts";
 import type { Best, Written } from "./evaluation_figures.ts";
@@ -22,10 +22,7 @@ export async function optimisationOf(
   best: readonly Best[],
 ): Promise<Optimisation | undefined> {
   const path = joinPath(run.path, "metrics.jsonl");
-  const records: MetricRecord[] = [];
-  if (await run.files.exists(path)) {
-    for await (const { value } of readJsonl(run.files, path)) records.push(value as MetricRecord);
-  }
+  const records = await run.files.exists(path) ? await readMetrics(run.files, path) : [];
   const ppo = ppoPoints(records);
   const all = rewards.flat();
   if (ppo.length === 0 && all.length === 0) return undefined;

@@ -24,11 +24,12 @@ import type { Tensor } from "../../kernels/tensor.ts";
 import { whiten } from "../../kernels/whiten.ts";
 import { derivedFields } from "../config.ts";
 import { queryAt, readTable, rowCount } from "../dataset.ts";
-import { generate } from "../generate.ts";
+import { drawnAt, generate, temperatureShift } from "../generate.ts";
 import { hiddenStates, loadQwen2, type Qwen2, tokenBatch } from "../qwen2.ts";
 import type { Invariant } from "../report/data.ts";
 import { loadProgress, logMetrics, modelFolder, type Run, saveProgress, Stopped } from "../run.ts";
-import { type Probe, probedRows, scores, sequenceScores, tokenLogprobs } from "../scoring.ts";
+import { joined, probedRows, responseProbe, scores, sequenceScores, tokenLogprobs } from "../scoring.ts";
+import type { Tokenizer } from "../tokenizer.ts";
 import {
   batchRows,
   learningRate,
@@ -38,8 +39,9 @@ import {
   shuffled,
   stageKeys,
 } from "../training.ts";
+import { firstUpdateInvariants, sampleTable, writeEpisodes } from "./ppo_records.ts";
 import { splitSizes, tablePath } from "./preprocess.ts";
-import { saveFinished, writeSummaries } from "./sft.ts";
+import { saveFinished } from "./sft.ts";
 
 /** What the stage leaves for the report. */
 export interface PpoOutcome {
@@ -51,7 +53,8 @@ export interface PpoOutcome {
   last: Record<string, number>;
 }
 
-interface Networks {
+/** What an update works with. */
+export interface Networks {
   policy: Qwen2;
   critic: Qwen2;
   /** Frozen: the SFT model. */
@@ -59,6 +62,9 @@ interface Networks {
   /** Frozen. */
   rewardModel: Qwen2;
 }
+
+/** What an update needs of a run. */
+type Trainer = Pick<Run, "gpu" | "config"> & { tokenizer: Pick<Tokenizer, "eosId" | "padId"> };
 
 /** A batch of episodes; matrices are [B, T] row by row, undefined behind each episode's end. */
 export interface Rollout {
@@ -93,7 +99,10 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
     rewardModel: await loadQwen2(gpu, files, modelFolder(run, "reward"), "reward model"),
   };
   const trained = { policy: networks.policy, critic: networks.critic };
-  for (const network of Object.values(trained)) network.parameters.train();
+  for (const network of Object.values(trained)) {
+    network.parameters.train();
+    network.recompute = config.recompute === "layers";
+  }
   const restored = await loadProgress(run, "ppo", trained, inputs);
   let beta = Number(restored?.notes.beta ?? fields.klCoef);
   let tokens = Number(restored?.notes.tokens ?? 0);
@@ -107,6 +116,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
     const rollout = await rollOut(run, networks, Array.from(rows, (row) => queryAt(table, row)), update);
     const rate = learningRate(fields, update, updates);
     const trainedOn = await improve(run, networks, rollout, update, rate, beta);
+    await writeEpisodes(run, rollout, update, trainedOn.perToken);
     const figures: Record<string, number> = {
       ...trainedOn.figures,
       "objective/kl_coef": beta,
@@ -193,51 +203,51 @@ export function steerKl(
 
 // ---- rollout and score ----
 
-/** Samples responses and measures everything that stays fixed while the batch is trained on. */
+/** Samples responses and measures them. */
 export async function rollOut(
   run: Run,
   networks: Networks,
   queries: Uint32Array[],
   update: number,
 ): Promise<Rollout> {
-  const { temperature, responseLength, topK, topP, decodeBatch } = run.config.ppo;
-  const responses = await generate(run.gpu, networks.policy, queries, {
+  const { gpu, config, tokenizer } = run;
+  const { temperature, responseLength, topK, topP, decodeBatch } = config.ppo;
+  const responses = await generate(gpu, networks.policy, queries, {
     responseLength,
-    temperature: temperature + nudge,
+    ...drawnAt(temperature),
     topK,
     topP,
-    vocabulary: run.tokenizer.padId,
-    seed: run.config.seed,
+    vocabulary: tokenizer.padId,
+    seed: config.seed,
     stage: stageKeys.ppo,
     step: update,
     batch: decodeBatch,
   });
-  return await measureResponses(run, networks, queries, responses);
+  return await measure(run, networks, queries, responses);
 }
 
-/** The released code adds this to the temperature, so that one of 0 would not be divided by. */
-const nudge = 1e-7;
-
-/** Logprobs, values and scores of responses; T ids each, as sampled. */
-export async function measureResponses(
-  run: Run,
+/**
+ * Everything that stays fixed while a batch is trained on.
+ * @param responses T ids each
+ */
+export async function measure(
+  run: Trainer,
   networks: Networks,
   queries: Uint32Array[],
   responses: Uint32Array[],
 ): Promise<Rollout> {
   const { gpu, config, tokenizer } = run;
   const { responseLength: T, microTokens } = config.ppo;
-  const temperature = config.ppo.temperature + nudge;
-  const vocabulary = tokenizer.padId;
+  const temperature = config.ppo.temperature + temperatureShift, vocabulary = tokenizer.padId;
   const ends = responses.map((response) => response.indexOf(tokenizer.eosId));
   const hasEos = ends.map((end) => end >= 0 ? 1 : 0);
   const last = ends.map((end) => end >= 0 ? end : T - 1);
 
   // From here on everything runs over query ⊕ response up to L: nothing behind it can matter.
-  const sequences = queries.map((query, b) => concatenate(query, responses[b].subarray(0, last[b] + 1)));
-  const policyProbes = sequences.map((tokens, b) => probe(tokens, queries[b].length, last[b] + 1));
+  const sequences = queries.map((query, b) => joined(query, responses[b].subarray(0, last[b] + 1)));
+  const policyProbes = sequences.map((tokens, b) => responseProbe(tokens, queries[b].length, last[b] + 1));
   const valueProbes = sequences.map((tokens, b) =>
-    probe(tokens, queries[b].length, Math.min(last[b] + 2, T))
+    responseProbe(tokens, queries[b].length, Math.min(last[b] + 2, T))
   );
   const old = await tokenLogprobs(gpu, networks.policy, policyProbes, {
     temperature,
@@ -263,18 +273,6 @@ export async function measureResponses(
   };
 }
 
-/** Positions query − 1, query, …: those whose hidden states stand before response tokens 0, 1, …  */
-function probe(tokens: Uint32Array, query: number, count: number): Probe {
-  return { tokens, positions: Uint32Array.from({ length: count }, (_, t) => query - 1 + t) };
-}
-
-function concatenate(a: Uint32Array, b: Uint32Array): Uint32Array {
-  const joined = new Uint32Array(a.length + b.length);
-  joined.set(a);
-  joined.set(b, a.length);
-  return joined;
-}
-
 /** Rows of up to T numbers as a [B, T] matrix with zeros behind them. */
 function rectangle(rows: readonly Float32Array[], T: number): Float32Array<ArrayBuffer> {
   const matrix = new Float32Array(rows.length * T);
@@ -289,18 +287,31 @@ function responseText(rollout: Rollout, b: number): Uint32Array {
 
 // ---- advantage and update ----
 
-interface Improvement {
+/** What the training of the batch was aimed at; [B, T] each, as in {@link Rollout}. */
+export interface PerToken {
+  rewards: Float32Array;
+  advantages: Float32Array;
+  /** The advantages that the policy loss sees. */
+  whitened: Float32Array;
+  returns: Float32Array;
+}
+
+export interface Improvement {
   figures: Record<string, number>;
   /** Statistics of the first pass alone, when policy and critic are still those that sampled. */
   firstEpoch: Record<string, number>;
+  perToken: PerToken;
   /** Tokens that went through forward and backward passes. */
   tokens: number;
 }
 
-/** Rewards, advantages, and `epochs` passes of clipped updates over the batch. */
+/**
+ * Rewards, advantages, and `epochs` passes of clipped updates over the batch.
+ * @param update from 1; with the epochs it numbers the optimiser's steps
+ */
 export async function improve(
-  run: Run,
-  { policy, critic }: Networks,
+  run: Trainer,
+  { policy, critic }: Pick<Networks, "policy" | "critic">,
   rollout: Rollout,
   update: number,
   rate: number,
@@ -329,12 +340,13 @@ export async function improve(
     const reward = fields.whitenRewards
       ? whiten(gpu, plain, last, { beyond: 1, shiftMean: false }).whitened
       : plain;
-    const { advantages: raw, returns } = gae(gpu, reward, values, {
+    const { advantages, returns } = gae(gpu, reward, values, {
       gamma: fields.gamma,
       lambda: fields.lambda,
     });
-    const advantages = fields.whitenAdvantages ? whiten(gpu, raw, last).whitened : raw;
-    return { logprob, values, advantages, raw, returns, reward, sums: rolloutSums(gpu, episode, rewards) };
+    const whitened = fields.whitenAdvantages ? whiten(gpu, advantages, last).whitened : advantages;
+    const sums = rolloutSums(gpu, episode, rewards);
+    return { logprob, values, reward, advantages, whitened, returns, sums };
   });
 
   const epochSums: Tensor[][] = [], norms: Tensor[] = [];
@@ -358,33 +370,28 @@ export async function improve(
     epochSums.push(sums);
   }
 
-  const wanted = [
-    fixed.sums,
-    fixed.raw,
-    fixed.advantages,
-    fixed.returns,
-    fixed.reward,
-    ...epochSums.flat(),
-    ...norms,
-  ];
-  const [rolloutValues, raw, advantages, returns, reward, ...rest] = await gpu.read(...wanted);
+  const { sums, reward, advantages, whitened, returns } = fixed;
+  const wanted = [sums, reward, advantages, whitened, returns, ...epochSums.flat(), ...norms];
+  const [rolloutValues, ...rest] = await gpu.read(...wanted);
+  const perToken = { rewards: rest[0], advantages: rest[1], whitened: rest[2], returns: rest[3] };
+  const measured = rest.slice(4);
   for (const tensor of [...Object.values(fixed), ...epochSums.flat(), ...norms]) gpu.release(tensor);
   const perEpoch = epochSums.map((_, epoch) => ({
-    ...policyStatistics(rest[2 * epoch], B * T),
-    ...valueStatistics(rest[2 * epoch + 1]),
+    ...policyStatistics(measured[2 * epoch], B * T),
+    ...valueStatistics(measured[2 * epoch + 1]),
   }));
-  await writeEpisodes(run, rollout, update, { raw, advantages, returns, reward });
   return {
     figures: {
       ...meanOf(perEpoch),
       ...rolloutStatistics(rolloutValues, T),
-      "grad_norm": rest.slice(2 * fields.epochs).reduce((sum, [norm]) => sum + norm, 0) / norms.length,
+      "grad_norm": measured.slice(2 * fields.epochs).reduce((sum, [norm]) => sum + norm, 0) / norms.length,
       "policy/entropy_avg": liveMean(rollout.entropy, rollout.last, T),
       "val/explained_variance": perEpoch[0]["val/explained_variance"],
       "precis/length": rollout.last.reduce((sum, L) => sum + L + 1, 0) / B,
       "precis/eos_rate": rollout.hasEos.reduce((sum, has) => sum + has, 0) / B,
     },
     firstEpoch: perEpoch[0],
+    perToken,
     tokens,
   };
 }
@@ -392,13 +399,13 @@ export async function improve(
 interface Fixed {
   logprob: Tensor;
   values: Tensor;
-  advantages: Tensor;
+  whitened: Tensor;
   returns: Tensor;
 }
 
 /** Adds the gradients of one minibatch, micro-batch by micro-batch. @returns tokens trained on */
 function trainOn(
-  run: Run,
+  run: Trainer,
   policy: Qwen2,
   critic: Qwen2,
   rollout: Rollout,
@@ -408,9 +415,9 @@ function trainOn(
 ): number {
   const { gpu, config, tokenizer } = run;
   const fields = config.ppo, T = fields.responseLength;
-  const temperature = fields.temperature + nudge, vocabulary = tokenizer.padId;
+  const temperature = fields.temperature + temperatureShift, vocabulary = tokenizer.padId;
   const episodes = minibatch.map((b) => {
-    const tokens = concatenate(rollout.queries[b], rollout.responses[b].subarray(0, rollout.last[b] + 1));
+    const tokens = joined(rollout.queries[b], rollout.responses[b].subarray(0, rollout.last[b] + 1));
     return { b, tokens, last: rollout.last[b], query: rollout.queries[b].length };
   });
   const runs = microBatches(episodes.map(({ tokens }) => tokens.length), fields.microTokens);
@@ -430,11 +437,11 @@ function trainOn(
       const batch = tokenBatch(gpu, policy, some.map(({ tokens }) => tokens), true);
       const { starts } = batch.packing.host;
       const policyRows = probedRows(
-        some.map(({ tokens, query, last }) => probe(tokens, query, last + 1)),
+        some.map(({ tokens, query, last }) => responseProbe(tokens, query, last + 1)),
         starts,
       );
       const valueRows = probedRows(
-        some.map(({ tokens, query, last }) => probe(tokens, query, Math.min(last + 2, T))),
+        some.map(({ tokens, query, last }) => responseProbe(tokens, query, Math.min(last + 2, T))),
         starts,
       );
       const targets = gpu.from(policyRows.targets, [policyRows.targets.length], "targets");
@@ -448,7 +455,7 @@ function trainOn(
           logprob,
           slots: policySlot,
           oldLogprob: fixed.logprob,
-          advantages: fixed.advantages,
+          advantages: fixed.whitened,
         }, {
           denominator: share(some, 0),
           clipRange: fields.clipRange,
@@ -491,128 +498,4 @@ function meanOf(rows: readonly Record<string, number>[]): Record<string, number>
 
 function pick(figures: Record<string, number>, names: readonly string[]): Record<string, number> {
   return Object.fromEntries(names.filter((name) => name in figures).map((name) => [name, figures[name]]));
-}
-
-// ---- what must hold, what is shown ----
-
-/**
- * Facts of the first update that hold by construction (rlhf spec §10): policy, reference and sampler are one model, and the critic is the
- * reward model. A broken mask, index, temperature or head shows here before it costs a day.
- */
-function firstUpdateInvariants(
-  run: Run,
-  rollout: Rollout,
-  firstEpoch: Record<string, number>,
-  figures: Record<string, number>,
-): Invariant[] {
-  const T = run.config.ppo.responseLength;
-  const gaps = rollout.last.flatMap((L, b) =>
-    rollout.hasEos[b] && L + 1 < T ? [Math.abs(rollout.values[b * T + L + 1] - rollout.scores[b])] : []
-  );
-  const check = (name: string, found: number, expected: number, tolerance: number): Invariant => ({
-    name,
-    found: Number.isFinite(found) ? found : null,
-    expected,
-    tolerance,
-    passed: Math.abs(found - expected) <= tolerance,
-  });
-  const single = run.config.ppo.minibatches === 1;
-  return [
-    check("KL of policy to reference is 0", figures["objective/kl"], 0, 1e-3),
-    ...(single
-      ? [
-        check("largest |ratio − 1| of the first pass is 0", firstEpoch["val/ratio_max_change"], 0, 1e-4),
-        check("approximate KL of the first pass is 0", firstEpoch["policy/approxkl_avg"], 0, 1e-8),
-        check("clip fraction of the first pass is 0", firstEpoch["policy/clipfrac_avg"], 0, 0),
-        ...(run.config.ppo.whitenAdvantages
-          ? [
-            check(
-              "policy loss of the first pass is 0, as advantages are whitened",
-              firstEpoch["loss/policy_avg"],
-              0,
-              1e-4,
-            ),
-          ]
-          : []),
-      ]
-      : []),
-    ...(gaps.length > 0
-      ? [check("value one slot behind EOS equals the score", Math.max(...gaps), 0, 1e-3)]
-      : []),
-  ];
-}
-
-/** Per-token records of a few episodes, for the token strip. */
-async function writeEpisodes(
-  run: Run,
-  rollout: Rollout,
-  update: number,
-  per: { raw: Float32Array; advantages: Float32Array; returns: Float32Array; reward: Float32Array },
-): Promise<void> {
-  const T = run.config.ppo.responseLength;
-  const records = rollout.queries.slice(0, episodesKept).map((query, b) => {
-    const live = rollout.last[b] + 1, beyond = Math.min(live + 1, T);
-    const cut = (matrix: Float32Array, count: number) =>
-      Array.from(matrix.subarray(b * T, b * T + count), (x) => Number(x.toPrecision(6)));
-    return {
-      update,
-      query: Array.from(query),
-      response: Array.from(rollout.responses[b].subarray(0, live)),
-      score: rollout.scores[b],
-      ended: rollout.hasEos[b] === 1,
-      logprob: cut(rollout.logprob, live),
-      reference: cut(rollout.reference, live),
-      entropy: cut(rollout.entropy, live),
-      value: cut(rollout.values, beyond),
-      reward: cut(per.reward, beyond),
-      advantage: cut(per.raw, beyond),
-      whitened: cut(per.advantages, live),
-      return: cut(per.returns, beyond),
-    };
-  });
-  await run.directory.appendEpisodes("ppo", ...records);
-}
-
-/** Episodes of each update that are written down token by token. */
-const episodesKept = 4;
-
-/** The fixed posts' summaries at this point of training. */
-export async function sampleTable(
-  run: Run,
-  policy: Qwen2,
-  rewardModel: Qwen2,
-  update: number,
-): Promise<void> {
-  const { config, dataset } = run;
-  if (config.ppo.sampleEvery === 0) return;
-  const table = await readTable(run.files, tablePath(run, "posts", "validation"));
-  const count = Math.min(config.ppo.sampleRows, rowCount(table));
-  const queries = Array.from({ length: count }, (_, i) => queryAt(table, i));
-  const summaries = await writeSummaries(run, policy, queries, {
-    temperature: 0.01,
-    stage: stageKeys.samples,
-    step: update,
-    responseLength: config.ppo.responseLength,
-  });
-  const rewards = await sequenceScores(
-    run.gpu,
-    rewardModel,
-    summaries.map(({ tokens }, i) => concatenate(queries[i], tokens)),
-    config.ppo.microTokens,
-  );
-  await run.directory.appendSamples(...summaries.map(({ text, ended, tokens }, i) => {
-    const post = dataset.posts.validation[i];
-    return {
-      stage: "ppo",
-      update,
-      id: post.id,
-      title: post.title,
-      reference: post.summary,
-      summary: text,
-      length: tokens.length,
-      ended,
-      reward: rewards[i],
-      ...(run.gold ? { gold: run.gold(post, text) } : {}),
-    };
-  }));
 }

@@ -41,12 +41,15 @@ export interface TableFigures {
   meanResponse: number;
   /** Rows whose query lost its end. */
   truncated: number;
+  /** Rows in which a token spans query and response; of comparisons alone. */
+  spanning: number;
 }
 
 interface Row {
   tokens: number[];
   queryLength: number;
   cut: number;
+  separable: boolean;
 }
 
 /** Rows between two looks at the progress. */
@@ -81,7 +84,12 @@ export async function preprocess(run: Run): Promise<Record<string, TableFigures>
       if (run.stopping()) throw new Stopped(run, `${done} of ${total} rows of preprocess`);
     }
     await writeTable(run.files, tablePath(run, kind, split), tableOf(rows));
-    figures[`${kind}-${split}`] = figuresOf(rows);
+    const found = figures[`${kind}-${split}`] = figuresOf(rows);
+    if (found.spanning > 0) {
+      progress.note(
+        `In ${found.spanning} of ${found.rows} rows of ${kind}-${split} a token spans query and response, as these are tokenised together.`,
+      );
+    }
   };
   const limits = config.preprocess;
   for (const split of postSplits) {
@@ -106,17 +114,27 @@ interface Limits {
 /** @throws QueryError naming the post, where it cannot be made to fit */
 export function postRow(tokenizer: Tokenizer, post: SummarisedPost, limits: Limits): Row {
   const query = tldrQuery(tokenizer, post, limits.queryTokens);
-  return row(
+  const made = row(
     tokenizer,
     query,
-    referenceResponse(post.summary),
+    referenceResponse(post.summary, `The summary of post ${post.id}`),
     limits.responseTokens,
     `post ${post.id}`,
     "responseTokens",
   );
+  if (!made.separable) {
+    throw new QueryError(
+      `In post ${post.id} a token spans query and summary; correct how the summary begins.`,
+    );
+  }
+  return made;
 }
 
-/** The chosen summary's row, then the rejected one's. @throws QueryError naming the comparison */
+/**
+ * The chosen summary's row, then the rejected one's. Only TL;DR's have a limit (nobody has published Qwen's longest CNN/DM response),
+ * and a text that brings no space may share a token with the query: the reward model reads the end and nothing else.
+ * @throws QueryError naming the comparison
+ */
 export function pairRows(tokenizer: Tokenizer, pair: Comparison, limits: Limits): Row[] {
   const { id, subreddit, title, post, article } = pair.source;
   const query = article !== null ? cnndmQuery(tokenizer, { id, article }) : tldrQuery(
@@ -128,8 +146,8 @@ export function pairRows(tokenizer: Tokenizer, pair: Comparison, limits: Limits)
     row(
       tokenizer,
       query,
-      preferenceResponse(text),
-      limits.preferenceTokens,
+      preferenceResponse(text, `A summary compared on ${id}`),
+      article !== null ? Infinity : limits.preferenceTokens,
       `comparison on ${id}`,
       "preferenceTokens",
     )
@@ -145,16 +163,14 @@ function row(
   field: string,
 ): Row {
   const { tokens, queryLength, separable } = tokenizeSequence(tokenizer, query.text, response);
-  if (!separable) {
-    throw new QueryError(`In ${what} a token spans query and response; start the summary with a space.`);
-  }
   const length = tokens.length - queryLength;
   if (length > most) {
     throw new QueryError(
       `In ${what} the response has ${length} tokens, above --preprocess.${field} ${most}; raise that.`,
     );
   }
-  return { tokens, queryLength, cut: query.cut };
+  // A response has at least its EOS.
+  return { tokens, queryLength: Math.min(queryLength, tokens.length - 1), cut: query.cut, separable };
 }
 
 function figuresOf(rows: readonly Row[]): TableFigures {
@@ -171,6 +187,7 @@ function figuresOf(rows: readonly Row[]): TableFigures {
     meanQuery: mean((row) => row.queryLength),
     meanResponse: mean(response),
     truncated: rows.filter(({ cut }) => cut > 0).length,
+    spanning: rows.filter(({ separable }) => !separable).length,
   };
 }
 

@@ -48,6 +48,7 @@ export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
   const model = await loadQwen2(gpu, files, modelFolder(run, "sft"), "reward", "score");
   initialiseHead(run, model);
   model.parameters.train();
+  model.recompute = config.recompute === "layers";
   const restored = await loadProgress(run, "reward", { reward: model }, inputs);
   let tokens = Number(restored?.notes.tokens ?? 0);
   const progress = run.progress.stage("reward", { steps, unit: "steps" });
@@ -104,6 +105,7 @@ function initialiseHead({ gpu, config }: Run, model: Qwen2): void {
   gpu.upload(bias, new Float32Array(1));
 }
 
+/** One optimiser step on the pairs of the table that were chosen; their gradients stay until the next. */
 export async function rewardStep(
   run: Run,
   model: Qwen2,

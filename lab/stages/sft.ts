@@ -7,7 +7,7 @@ import { crossEntropy } from "../../kernels/logprob.ts";
 import type { Tensor } from "../../kernels/tensor.ts";
 import { derivedFields } from "../config.ts";
 import { queryAt, readTable, sequenceAt, type TokenTable } from "../dataset.ts";
-import { generate } from "../generate.ts";
+import { drawnAt, generate } from "../generate.ts";
 import { hiddenStates, loadQwen2, type Qwen2, saveQwen2, tokenBatch } from "../qwen2.ts";
 import { meanRouge, rouge } from "../rouge.ts";
 import { loadProgress, logMetrics, modelFolder, type Run, saveProgress, Stopped } from "../run.ts";
@@ -51,6 +51,7 @@ export async function sft(run: Run, inputs: string): Promise<SftOutcome> {
   const { rows, steps } = derivedFields(config, splitSizes(run.dataset)).sft;
   const model = await loadQwen2(gpu, files, run.baseFolder, "policy");
   model.parameters.train();
+  model.recompute = config.recompute === "layers";
   const restored = await loadProgress(run, "sft", { policy: model }, inputs);
   const before = restored ? restored.notes.before as LanguageFigures : await languageFigures(run, model, 0);
   let tokens = Number(restored?.notes.tokens ?? 0);
@@ -112,6 +113,7 @@ interface StepFigures {
   tokens: number;
 }
 
+/** One optimiser step on the rows of the table that were chosen; their gradients stay until the next. */
 export async function sftStep(
   run: Run,
   model: Qwen2,
@@ -271,7 +273,7 @@ export async function writeSummaries(
   const { temperature, ...rest } = options;
   const rows = await generate(run.gpu, model, queries, {
     ...rest,
-    ...(temperature === 0 ? { greedy: true } : { temperature }),
+    ...drawnAt(temperature),
     vocabulary: run.tokenizer.padId,
     seed: run.config.seed,
   });

@@ -14,6 +14,7 @@ Deno.test("bad flags", async () => {
       ["--stages ppo,dance", "--stages", "preprocess, sft, reward, ppo, evaluate", "dance"],
       ["--preset demo --ppo.batch 99999", "ppo.batch is 99999", "ppo.episodes"],
       ["--preset demo --sft.batch 9999", "too few for one batch", "--sft.batch"],
+      ["--stages=", "--stages names none of preprocess, sft"],
       ["hello", '"hello"', "--help"],
     ]
   ) {
@@ -59,10 +60,12 @@ Deno.test("bad places, models and data", async (t) => {
     const none = joinPath(place.folder, "none");
     assertExplained(
       await train(tiny({ ...place, model: none }, out)),
-      joinPath(none, "config.json"),
-      "check",
+      `no folder ${none}`,
+      "check --model",
     );
-    assertExplained(await train(tiny({ ...place, data: none }, out)), none, "check");
+    assertExplained(await train(tiny({ ...place, data: none }, out)), `no folder ${none}`, "check --data");
+    const elsewhere = [...tiny(place, out), "--comparisons", none];
+    assertExplained(await train(elsewhere), `no folder ${none}`, "check --comparisons");
   });
 
   for (
@@ -129,7 +132,7 @@ Deno.test("bad places, models and data", async (t) => {
         "a comparison without choice",
         "data/comparisons/batch1.json",
         firstRow(({ choice: _, ...row }) => row),
-        'batch1.json:1 has "choice" undefined',
+        'batch1.json:1 has no "choice"',
       ],
       [
         "a blank post",

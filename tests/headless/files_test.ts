@@ -64,6 +64,11 @@ diskTest("a write whose source fails leaves the previous file and no rest", asyn
     assertEquals(await files.list(folder), ["f"]);
     await Promise.reject(new RangeError("stop"));
   })();
+  await assertRejects(
+    () => files.read("a\0b"),
+    FileAccessError,
+    'Could not read "a\\u0000b": no path holds a NUL character; correct it.',
+  );
   await assertRejects(() => files.writeAtomic(`${folder}/f`, failing), RangeError, "stop");
   assertEquals(await text(`${folder}/f`), "old");
   assertEquals(Array.from(Deno.readDirSync(folder), ({ name }) => name), ["f"]);

@@ -5,6 +5,7 @@ import { generateTask, type Outcome, type World } from "../../headless/generate.
 import { type Files, joinPath } from "../../lab/bytes.ts";
 import { random } from "../../lab/demo/random.ts";
 import { columnsOf } from "../../lab/format.ts";
+import { silent } from "../../lab/progress.ts";
 import { allocateQwen2, initialiseQwen2, saveQwen2 } from "../../lab/qwen2.ts";
 import type { Qwen2Config } from "../../lab/qwen2_config.ts";
 import { testRuntime } from "../kernels/testing.ts";
@@ -65,6 +66,7 @@ const theRun = () => (made ??= makeRun());
 
 const world = (input: string | Uint8Array | null = null, onDisk: Files = files): World => ({
   files: onDisk,
+  progress: silent,
   readInput: () => Promise.resolve(typeof input === "string" ? new TextEncoder().encode(input) : input),
   openGpu: (_, options) => openGpu(testRuntime, options),
 });
@@ -236,7 +238,7 @@ for (
   const [what, args, input, complaint] of [
     ["an unknown flag", ["--temprature", "1"], "x", /no flag --temprature; the nearest is --temperature/],
     ["a temperature below 0", ["--temperature", "-1"], "x", /--temperature takes a number from 0/],
-    ["a folder that is missing", ["--model", "RUN/nowhere"], "x", /nowhere.*does not exist/],
+    ["a folder that is missing", ["--model", "RUN/nowhere"], "x", /no folder .*nowhere.*check --model/],
     ["a reward model", ["--model", "RUN/models/reward"], "x", /reward is a reward model/],
     ["an empty post", ["--model", "RUN"], "", /post is empty/],
     ["a blank post", ["--model", "RUN", "--text", " \n "], null, /post is empty/],

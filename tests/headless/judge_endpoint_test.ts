@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "deno-std/assert/mod.js";
 import { endpointFromEnvironment, findJudge } from "../../headless/judge_endpoint.ts";
 import { memoryFiles } from "../../lab/bytes.ts";
+import { silent } from "../../lab/progress.ts";
 import { configure } from "../../lab/config.ts";
 import { diskFiles } from "../../headless/files.ts";
 
@@ -30,17 +31,26 @@ Deno.test("what cannot be an endpoint is refused without showing key or password
 
 Deno.test("a judge that is not there is found out before the run", async () => {
   const none = () => undefined;
+  const empty = await Deno.makeTempDir();
   const demo = new URL("../../public/demo/base", import.meta.url).pathname;
   const config = (judge: "second" | "local" | "openai" | "gold", judgeModel = "x") =>
     configure("demo", { evaluate: { judge, judgeModel } });
-  assertEquals(await findJudge(memoryFiles(), config("gold"), none), undefined);
-  await assertRejects(() => findJudge(memoryFiles(), config("second"), none), Error, "no model folder");
-  await assertRejects(() => findJudge(memoryFiles(), config("openai"), none), RangeError, "OPENAI_API_KEY");
+  assertEquals(await findJudge(memoryFiles(), config("gold"), none, silent), undefined);
   await assertRejects(
-    () => findJudge(diskFiles(), config("second", demo), none),
+    () => findJudge(diskFiles(), config("second", empty), none, silent),
+    Error,
+    "no model folder",
+  );
+  await assertRejects(
+    () => findJudge(memoryFiles(), config("openai"), none, silent),
+    RangeError,
+    "OPENAI_API_KEY",
+  );
+  await assertRejects(
+    () => findJudge(diskFiles(), config("second", demo), none, silent),
     Error,
     "is a language model, which evaluate.judge local takes",
   );
-  assertEquals(await findJudge(diskFiles(), config("local", demo), none), undefined);
+  assertEquals(await findJudge(diskFiles(), config("local", demo), none, silent), { folder: demo });
   assertThrows(() => config("local", ""), RangeError, "needs evaluate.judgeModel, the judge's model folder");
 });

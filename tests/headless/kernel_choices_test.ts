@@ -1,6 +1,6 @@
-import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { settleKernels } from "../../headless/kernel_choices.ts";
-import { memoryFiles } from "../../lab/bytes.ts";
+import { DamagedFileError, memoryFiles } from "../../lab/bytes.ts";
 import { configure } from "../../lab/config.ts";
 import { demoBaseConfig } from "../../lab/demo/pretrain.ts";
 import { gpuTest } from "../kernels/testing.ts";
@@ -41,6 +41,14 @@ gpuTest(
         "Kernels as measured before: run/kernels.json.",
       );
       assertEquals(new Map(gpu.choices), measured);
+      for (const damaged of ["{", "null", '{"choices":{"matmul 8":"none"}}']) {
+        await files.writeAtomic("run/kernels.json", new TextEncoder().encode(damaged));
+        await assertRejects(
+          () => settleKernels(gpu, files, config, shape),
+          DamagedFileError,
+          "delete it to measure again",
+        );
+      }
     } finally {
       facts.software = true;
       gpu.choices.clear();

@@ -51,6 +51,21 @@ Deno.test("a terminal's line has bar, count, rate, time left and figures", () =>
   ]);
 });
 
+Deno.test("bytes are told in KiB and MiB, also their rate and their sum", () => {
+  const { terminal, clock, text } = fake(140);
+  const stage = terminalProgress(terminal).stage("fetch", { steps: 988 * 2 ** 20, unit: "bytes" });
+  for (let n = 1; n <= 20; n++) {
+    clock.ms += 500;
+    stage.step((200 + 10 * n) * 2 ** 20, { file: "model.safetensors" });
+  }
+  stage.done("Qwen/Qwen2.5-0.5B");
+  assertEquals(seen(text()), [
+    "✓ fetch       400 MiB in 10 s · Qwen/Qwen2.5-0.5B",
+    "",
+  ]);
+  assertMatch(text(), /400 MiB\/988 MiB {2}40 % {2}20 MiB\/s {2}29 s left {2}file model\.safetensors/);
+});
+
 Deno.test("where there is no terminal, a plain line comes every five seconds", () => {
   const { terminal, clock, text } = fake(undefined, true);
   const stage = terminalProgress(terminal).stage("ppo", { steps: 40, unit: "updates" });

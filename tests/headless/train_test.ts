@@ -1,5 +1,5 @@
 /** `deno task train` from outside: what a run leaves, and what is left of it when it is stopped, killed, or starved of disk. */
-import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import { joinPath } from "../../lab/bytes.ts";
 import { assertExplained, fingerprint, ground, tiny, train } from "./training.ts";
 
@@ -16,6 +16,17 @@ Deno.test("runs from the command line", async (t) => {
   const place = await ground();
   const whole = joinPath(place.folder, "whole"), broken = joinPath(place.folder, "broken");
 
+  await t.step("--dry-run prints the plan and its memory, and trains nothing", async () => {
+    const planned = joinPath(place.folder, "planned");
+    const { code, out, err } = await train(tiny(place, planned, "--dry-run"));
+    assertEquals([code, err], [0, ""]);
+    assertMatch(out, /Plan +steps +tokens +FLOPs +peak memory +time\n/);
+    assertMatch(out, /\nppo +3 updates +/);
+    assertMatch(out, /Memory of ppo: .*\n(.*\n)*critic second moments +persistent +1 buffer/);
+    assertEquals(out.split("\n").filter((line) => line.length > 100), []);
+    assert(!await Deno.stat(joinPath(planned, "models")).then(() => true, () => false));
+  });
+
   await t.step("a run leaves every file, whole, and prints no noise and no wide line", async () => {
     const { code, out, err } = await train(tiny(place, whole));
     assertEquals(code, 0, err);
@@ -28,6 +39,10 @@ Deno.test("runs from the command line", async (t) => {
     for (const name of ["run.json", "evaluation.json", "summaries.json"]) {
       JSON.parse(await Deno.readTextFile(joinPath(whole, name)));
     }
+    assertMatch(
+      JSON.parse(await Deno.readTextFile(joinPath(whole, "run.json"))).kernelDigest,
+      /^[0-9a-f]{64}$/,
+    );
     for (const name of ["metrics.jsonl", "samples.jsonl", "episodes/ppo.jsonl"]) {
       const lines = (await Deno.readTextFile(joinPath(whole, name))).trimEnd().split("\n");
       assert(lines.map((line) => JSON.parse(line)).length > 0);
@@ -106,7 +121,7 @@ Deno.test("runs from the command line", async (t) => {
     const good = await Deno.readTextFile(path);
     for (const bad of [good.slice(0, 100), "null", "{}", '{"startedAt":"","config":3}']) {
       await Deno.writeTextFile(path, bad);
-      assertExplained(await train(["--resume", "--out", broken]), path, "is damaged; start the run again");
+      assertExplained(await train(["--resume", "--out", broken]), path, "start the run again with its flags");
     }
     await Deno.writeTextFile(path, good.replace('"klCoef"', '"klCeof"'));
     assertExplained(await train(["--resume", "--out", broken]), path, "klCeof", "klCoef");

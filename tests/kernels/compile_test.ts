@@ -21,7 +21,6 @@ import { rolloutSums } from "../../kernels/rollout_statistics.ts";
 import { scalarHead } from "../../kernels/scalar_head.ts";
 import { swiglu } from "../../kernels/swiglu.ts";
 import type { Tensor } from "../../kernels/tensor.ts";
-import { transpose } from "../../kernels/transpose.ts";
 import { whiten } from "../../kernels/whiten.ts";
 import { generate } from "../../lab/generate.ts";
 import { allocateQwen2, hiddenStates, type Qwen2, tokenBatch } from "../../lab/qwen2.ts";
@@ -172,9 +171,6 @@ async function runProducts(gpu: Gpu): Promise<void> {
       for (const product of Object.values(products)) {
         if (product.refuses(gpu, { ...job, ...strides }) === null) product.run(gpu, { ...job, ...strides });
       }
-    }
-    if (K % 4 === 0) {
-      for (const windows of [false, true]) transpose(gpu, b, out, { rows: N, columns: K }, windows);
     }
     for (const tensor of [a, b, out]) gpu.release(tensor);
   }

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "deno-std/assert/mod.js";
 import { DamagedFileError } from "../../lab/bytes.ts";
 import { readComparisons, splitComparisons } from "../../lab/comparisons.ts";
+import { feedDamaged } from "./damage.ts";
 import { sharedText } from "./qwen.ts";
 
 const published = await sharedText("tldr/openai_comparisons_4.jsonl");
@@ -74,7 +75,7 @@ Deno.test("a bad row is named by file and line", () => {
       `batch9.json:2 ${message}`,
     );
   refused({ choice: 2 }, 'has "choice" 2; it must be 0 or 1.');
-  refused({ choice: undefined }, 'has "choice" undefined');
+  refused({ choice: undefined }, 'has no "choice"; it must be 0 or 1.');
   refused({ summaries: [row.summaries[0]] }, 'does not have two "summaries"');
   refused({ summaries: [row.summaries[0], { policy: "x" }] }, 'has no "summaries.1.text"');
   refused({ summaries: [row.summaries[0], null] }, 'has no "summaries.1.text"');
@@ -82,4 +83,38 @@ Deno.test("a bad row is named by file and line", () => {
   refused({ extra: { confidence: 11 } }, 'has "extra.confidence" 11');
   refused({ info: { id: "x", title: "only" } }, "has neither an article nor a post");
   refused({ info: undefined }, 'has no "info.id"');
+});
+
+Deno.test("a thousand damaged comparison files give sound rows or a named error", async () => {
+  const rows = [
+    { ...row, split: "train", batch: "batch3", worker: "w", extra: { confidence: 7 } },
+    { ...row, info: { id: "x", site: "cnn", article: "C" }, split: "valid2", batch: "cnndm0" },
+    { ...row, choice: 0, split: "valid1", summaries: row.summaries.map((one) => ({ ...one, note: "n" })) },
+  ];
+  await feedDamaged(rows.map((one) => JSON.stringify(one)).join("\n") + "\n", (bytes) => {
+    for (const read of readComparisons("batch9.json", bytes)) {
+      const { source, summaries, choice, chosen, rejected, split, confidence, batch, worker, policies } =
+        read;
+      assert(choice === 0 || choice === 1);
+      assertEquals([chosen, rejected], [summaries[choice], summaries[1 - choice]]);
+      for (const text of [source.id, chosen.text, rejected.text]) assertEquals(typeof text, "string");
+      const texts = [
+        source.subreddit,
+        source.title,
+        source.post,
+        source.article,
+        source.site,
+        batch,
+        worker,
+        policies,
+      ];
+      for (const text of texts) assert(text === null || typeof text === "string");
+      assert(
+        source.article !== null ||
+          [source.subreddit, source.title, source.post].every((text) => text !== null),
+      );
+      assert(["train", "valid1", "valid2", null].includes(split));
+      assert(confidence === null || confidence >= 1 && confidence <= 9);
+    }
+  }, { names: "batch9.json:" });
 });

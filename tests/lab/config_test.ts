@@ -123,6 +123,7 @@ Deno.test("fields that do not go together are refused", () => {
     RangeError,
     "0 (off) or a number above 1",
   );
+  assertThrows(() => configure("demo", { comparisons: "x/y" }), RangeError, "leave --comparisons out");
 });
 
 Deno.test("a stage's inputs are the fields that change its result, and no others", async () => {

@@ -1,9 +1,11 @@
 /** The models and numbers that tests/oracles/qwen2_*.py wrote with PyTorch, and how ours are held against them. */
 import { diskFiles } from "../../headless/files.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
+import type { StoredNumbers } from "../../kernels/widen.ts";
+import type { CheckpointWeights } from "../../lab/checkpoint_files.ts";
 import { type Qwen2, readByName } from "../../lab/qwen2.ts";
 import { expectedTensors } from "../../lab/qwen2_config.ts";
-import { readSafetensorsHeader, readTensor } from "../../lab/safetensors.ts";
+import { readSafetensorsHeader, readTensor, toFloat32 } from "../../lab/safetensors.ts";
 
 const folder = new URL("../oracles/golden/", import.meta.url);
 
@@ -26,6 +28,17 @@ export async function goldenTensors(name: string): Promise<Record<string, Record
     (groups[key.slice(0, slash)] ??= {})[key.slice(slash + 1)] = await readTensor(files, header, key);
   }
   return groups;
+}
+
+/** Stored numbers as f32, by the host's own conversion. */
+export function floatsOf({ format, bytes }: StoredNumbers): Float32Array {
+  return toFloat32(({ bf16: "BF16", f16: "F16", f32: "F32" } as const)[format], bytes);
+}
+
+/** A whole tensor of a checkpoint. */
+export async function wholeTensor(weights: CheckpointWeights, name: string): Promise<Float32Array> {
+  const size = weights.shape(name).reduce((product, extent) => product * extent, 1);
+  return floatsOf(await weights.read(name, 0, size));
 }
 
 /**

@@ -2,7 +2,10 @@ import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { policyStatistics, policySums } from "../../kernels/ppo_policy_loss.ts";
 import { valueStatistics, valueSums } from "../../kernels/ppo_value_loss.ts";
 import { rolloutStatistics, rolloutSumNames } from "../../kernels/rollout_statistics.ts";
-import { metrics } from "../../lab/metrics.ts";
+import { memoryFiles } from "../../lab/bytes.ts";
+import { metrics, readMetrics } from "../../lab/metrics.ts";
+import { stageNames } from "../../lab/report/data.ts";
+import { feedDamaged } from "./damage.ts";
 
 Deno.test("every statistic that the kernels name is in the table", () => {
   const ones = (names: readonly string[]) => names.map(() => 1);
@@ -30,4 +33,24 @@ Deno.test("every metric has a title, a description of a sentence and a stage", (
     assert(title && /[.\d]$/.test(doc) && stages.length > 0, name);
     assertEquals(source === "precis", name.startsWith("precis/"));
   }
+});
+
+Deno.test("a thousand damaged metrics.jsonl give records, or name the line that is none", async () => {
+  const lines = stageNames.map((stage, step) =>
+    JSON.stringify({ stage, step, loss: 2.5, lr: null, gpu: "x" }) + "\n"
+  );
+  assertEquals((await readMetrics(memoryFiles({ m: lines.join("") }), "m")).length, 5);
+  await feedDamaged(lines.join(""), async (bytes) => {
+    for (
+      const { stage, step, ...figures } of await readMetrics(
+        memoryFiles({ "metrics.jsonl": bytes }),
+        "metrics.jsonl",
+      )
+    ) {
+      assert(stageNames.includes(stage) && Number.isSafeInteger(step) && step >= 0);
+      for (const figure of Object.values(figures)) {
+        assert(figure === null || /number|string/.test(typeof figure));
+      }
+    }
+  }, { names: "metrics.jsonl:" });
 });

@@ -152,6 +152,11 @@ Deno.test("posts of a megabyte are truncated in the time of a few", () => {
   const start = performance.now();
   const words = { subreddit: "a", title: "b", post: "many words ".repeat(90_000) };
   assert(standIn.encode(tldrQuery(standIn, words).text).length <= 512);
+  for (const hopeless of ["a".repeat(1_000_000), "🦙".repeat(250_000), "🦙\n".repeat(100_000)]) {
+    assertThrows(() => tldrQuery(standIn, { ...words, post: hopeless }), QueryError, "too long to truncate");
+  }
+  const narrow = { ...words, post: "a\n".repeat(500_000) };
+  assert(standIn.encode(tldrQuery(standIn, narrow).text).length <= 512);
   const lines = { ...words, post: "a line of words\n".repeat(60_000) };
   assert(standIn.encode(tldrQuery(standIn, lines).text).length <= 512);
   assert(performance.now() - start < 20_000);
@@ -170,7 +175,10 @@ Deno.test("posts that cannot become a query are refused in one sentence", () => 
   refused({ title: "\ud83e" }, "Post t3_x's title is not valid Unicode");
   refused({ title: "word ".repeat(600) }, "Post t3_x cannot be truncated to a query of 512 tokens");
   refused({ post: "\nfirst paragraph is empty" }, "nothing of it is left", 12);
-  refused({ id: undefined, post: "日".repeat(20_000) }, "after 4096 characters were dropped one by one");
+  refused(
+    { id: undefined, post: "日".repeat(20_000) },
+    "would take too long to truncate to a query of 512 tokens; shorten it or break it",
+  );
   assertThrows(() => cnndmQuery(standIn, { id: "c", article: "\ud800" }), QueryError, "Article c is not");
   // Odd but sound: kept to the byte.
   for (const text of ["\0", "🦙🦙", "\u202eשלום", "a\r\nb"]) {

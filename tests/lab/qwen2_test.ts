@@ -8,10 +8,11 @@ import { pairwiseLoss } from "../../kernels/pairwise_loss.ts";
 import { scalarHead } from "../../kernels/scalar_head.ts";
 import { DamagedFileError, type Files, memoryFiles } from "../../lab/bytes.ts";
 import { openCheckpoint } from "../../lab/checkpoint_files.ts";
+import { drawnAt } from "../../lab/generate.ts";
 import { hiddenStates, loadQwen2, type Qwen2, readByName, saveQwen2, tokenBatch } from "../../lab/qwen2.ts";
 import { expectedTensors } from "../../lab/qwen2_config.ts";
 import { gpuTest } from "../kernels/testing.ts";
-import { assertNear, assertTensors, goldenJson, goldenPath, goldenTensors } from "./golden.ts";
+import { assertNear, assertTensors, goldenJson, goldenPath, goldenTensors, wholeTensor } from "./golden.ts";
 
 interface LanguageGolden {
   lengths: number[];
@@ -293,7 +294,7 @@ gpuTest(
       assertEquals(expectedTensors(model.config).map((tensor) => tensor.name).sort(), opened.names);
       for (const tensor of opened.names) {
         assertEquals(opened.dtype(tensor), dtype);
-        assertEquals(await readByName(gpu, model, tensor), await opened.read(tensor), tensor);
+        assertEquals(await readByName(gpu, model, tensor), await wholeTensor(opened, tensor), tensor);
       }
       model.parameters.drop();
     }
@@ -351,7 +352,7 @@ gpuTest("a language model loads as the backbone of a reward model, with a head o
     assertEquals(await readByName(gpu, model, "score.weight"), new Float32Array(model.config.hiddenSize));
     const opened = await openCheckpoint(diskFiles(), goldenPath(name));
     const norm = "model.norm.weight";
-    assertEquals(await readByName(gpu, model, norm), await opened.read(norm));
+    assertEquals(await readByName(gpu, model, norm), await wholeTensor(opened, norm));
     await assertRejects(() => readByName(gpu, model, "lm_head.weight"), Error, `no tensor "lm_head.weight"`);
     model.parameters.drop();
   }
@@ -393,4 +394,36 @@ gpuTest("ids outside the vocabulary and empty sequences are refused", async (gpu
   }
   assertThrows(() => gpu.scope(() => tokenBatch(gpu, model, [[1], []])), Error, "sequence 1");
   model.parameters.drop();
+});
+
+gpuTest("a score offset that is no number is refused, and a folder without one has 0", async (gpu) => {
+  const disk = diskFiles();
+  const folder = goldenPath("qwen2_reward");
+  const config = new TextDecoder().decode(await disk.read(`${folder}/config.json`));
+  for (
+    const [offset, expected] of [[undefined, 0], ["0.25", 0.25], ['"1"', null], ["1e999", null]] as const
+  ) {
+    const changed = offset === undefined ? config : config.replace("{", `{"precis_score_offset":${offset},`);
+    const files: Files = {
+      ...disk,
+      read: (path) =>
+        path.endsWith("config.json") ? Promise.resolve(new TextEncoder().encode(changed)) : disk.read(path),
+    };
+    if (expected === null) {
+      await assertRejects(
+        () => loadQwen2(gpu, files, folder, "reward"),
+        DamagedFileError,
+        "precis_score_offset is",
+      );
+    } else {
+      const model = await loadQwen2(gpu, files, folder, "reward");
+      assertEquals(model.score!.offset, expected);
+      model.parameters.drop();
+    }
+  }
+});
+
+Deno.test("a temperature is drawn at 1e-7 above it, as the released code has it; 0 is greedy", () => {
+  assertEquals(drawnAt(0.7), { temperature: 0.7 + 1e-7 });
+  assertEquals(drawnAt(0), { greedy: true });
 });

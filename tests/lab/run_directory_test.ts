@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "deno-std/assert/mod.js";
 import { setImmediate } from "node:timers";
-import { DamagedFileError, type Files, memoryFiles } from "../../lab/bytes.ts";
+import { DamagedFileError, digestOfJson, type Files, memoryFiles } from "../../lab/bytes.ts";
 import { random } from "../../lab/demo/random.ts";
 import {
   newestCheckpoint,
@@ -12,6 +12,7 @@ import {
   writeCheckpointFolder,
   writeStageRecord,
 } from "../../lab/run_directory.ts";
+import { feedDamaged } from "./damage.ts";
 
 const ME: RunOwner = { pid: 1, host: "here", instance: "a" };
 const OTHER: RunOwner = { pid: 2, host: "here", instance: "b" };
@@ -96,15 +97,21 @@ Deno.test("a damaged checkpoint is passed over and reported, whatever is wrong w
       /other bytes than were written/,
     ],
     [(files, folder) => files.remove(`${folder}/complete.json`), /step-000009 is not a whole checkpoint/],
-    [(files, folder) => files.truncate(`${folder}/complete.json`, 9), /complete\.json is not valid JSON/],
+    [
+      (files, folder) => files.truncate(`${folder}/complete.json`, 9),
+      /complete\.json is not a checkpoint's manifest/,
+    ],
     [
       (files, folder) => files.writeAtomic(`${folder}/complete.json`, utf8("{}")),
       /is not a checkpoint's manifest/,
     ],
     [async (files, folder) => {
-      const manifest = JSON.parse(await text(files, `${folder}/complete.json`));
+      const { digest: _, ...manifest } = JSON.parse(await text(files, `${folder}/complete.json`));
       manifest.files["../../../run.json"] = { size: 1, sha256: "" };
-      await files.writeAtomic(`${folder}/complete.json`, utf8(JSON.stringify(manifest)));
+      await files.writeAtomic(
+        `${folder}/complete.json`,
+        utf8(JSON.stringify({ ...manifest, digest: await digestOfJson(manifest) })),
+      );
     }, /is not a checkpoint's manifest/],
   ];
   for (const [damage, message] of damages) {
@@ -353,4 +360,65 @@ Deno.test("a finished stage is recognised by its inputs, whatever their order, a
     DamagedFileError,
     "delete it to run the stage again",
   );
+});
+
+Deno.test("a thousand damaged manifests are passed over with a sentence, or read as they were written", async () => {
+  const files = memoryFiles({ "run/metrics.jsonl": "{}\n" });
+  await writeCheckpointFolder(files, "run", "ppo", 7, writer(files, "x"), {
+    notes: {
+      inputs: "d1",
+      beta: 0.05,
+      tokens: 12345,
+      history: [{ "objective/kl": 0.1, "objective/scores": null }],
+    },
+  });
+  const path = "run/checkpoints/ppo/step-000007/complete.json";
+  const { checkpoint: whole } = await newestCheckpoint(files, "run", "ppo", "sizes");
+  assertEquals(whole?.step, 7);
+  await feedDamaged(await text(files, path), async (bytes) => {
+    await files.writeAtomic(path, bytes);
+    const { checkpoint, damaged } = await newestCheckpoint(files, "run", "ppo", "sizes");
+    if (checkpoint) assertEquals([checkpoint, damaged], [whole, []]);
+    else {
+      assertEquals(damaged.length, 1);
+      throw new DamagedFileError(damaged[0]);
+    }
+  }, { names: path });
+});
+
+Deno.test("a thousand damaged stage records end in a named error, or are read as they were written", async () => {
+  const files = memoryFiles({ "run/metrics.jsonl": "{}\n" });
+  const inputs = { data: "d1", sft: { lr: 1e-5, epochs: 1 } };
+  await writeStageRecord(files, "run", "sft", inputs, {
+    name: "sft",
+    steps: 911,
+    before: { rougeL: 0.1 },
+    seconds: 1.5,
+  });
+  const path = "run/stages/sft.json";
+  const whole = await readStageRecord(files, "run", "sft", inputs);
+  assertEquals(whole?.output.steps, 911);
+  await feedDamaged(await text(files, path), async (bytes) => {
+    await files.writeAtomic(path, bytes);
+    assertEquals(await readStageRecord(files, "run", "sft", inputs), whole);
+  }, { names: path });
+});
+
+Deno.test("a thousand damaged locks are not taken for dead ones unless they still name a process", async () => {
+  const sound = JSON.stringify({
+    pid: 4711,
+    host: "spark",
+    instance: "b",
+    since: "2026-01-01T00:00:00.000Z",
+    token: "t",
+  });
+  await feedDamaged(sound, async (bytes) => {
+    const files = memoryFiles({ "run/lock.json": bytes });
+    const directory = await openRunDirectory(files, "run", ME, ({ pid, host, instance }) => {
+      assert(Number.isSafeInteger(pid) && typeof host === "string" && typeof instance === "string");
+      return pid === 4711;
+    });
+    assertEquals(directory.path, "run");
+    await directory.release();
+  }, { names: "run/lock.json", errors: [RunLockedError] });
 });

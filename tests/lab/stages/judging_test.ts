@@ -3,7 +3,6 @@ import type { Gpu } from "../../../kernels/gpu.ts";
 import { type Files, memoryFiles, readJson } from "../../../lab/bytes.ts";
 import { configure, type Overrides } from "../../../lab/config.ts";
 import { posts as demoPosts } from "../../../lab/demo/corpus.ts";
-import type { Endpoint } from "../../../lab/judges/endpoint.ts";
 import { type Progress, silent } from "../../../lab/progress.ts";
 import { loadQwen2 } from "../../../lab/qwen2.ts";
 import { referenceResponse, tldrQuery } from "../../../lab/query.ts";
@@ -36,7 +35,8 @@ const entries = () => [
 
 function testRun(
   evaluate: Overrides["evaluate"],
-  more: { gpu?: Gpu; files?: Files; endpoint?: Endpoint; progress?: Progress; stopping?: () => boolean } = {},
+  more: { gpu?: Gpu; files?: Files; judge?: Run["judge"]; progress?: Progress; stopping?: () => boolean } =
+    {},
 ): Run {
   return {
     files: memoryFiles(),
@@ -63,7 +63,7 @@ Deno.test("an endpoint judges all matches in both orders, the reward model those
   });
   const notes: string[] = [];
   const run = testRun({ judge: "openai", judgeModel: "some/model", judgePosts: 5 }, {
-    endpoint: server.endpoint,
+    judge: { endpoint: server.endpoint },
   });
   const { matches, judging } = await judge(run, contest(notes));
   assertEquals(matches.map(({ ours, theirs, judge, raw }) => [ours, theirs, judge, raw.count]), [
@@ -87,7 +87,7 @@ Deno.test("an endpoint judges all matches in both orders, the reward model those
 Deno.test("a biased endpoint, and one that says nothing, are exposed in the matches", async () => {
   for (const [answer, first, disagreement] of [["Preferred: B", 0, 1], ["no idea", undefined, undefined]]) {
     await using server = standIn(() => completion(answer));
-    const run = testRun({ judge: "openai", judgeModel: "m" }, { endpoint: server.endpoint });
+    const run = testRun({ judge: "openai", judgeModel: "m" }, { judge: { endpoint: server.endpoint } });
     const { matches: [match], judging } = await judge(run, contest());
     if (first === 0) {
       assertEquals([match.firstPreferred, match.orderDisagreement], [0, disagreement]);
@@ -103,12 +103,15 @@ Deno.test("a stopped evaluation has asked for nothing in vain", async () => {
   const files = memoryFiles();
   const fields = { judge: "openai", judgeModel: "m", judgeAtOnce: 1 } as const;
   let due = 7;
-  const stopped = testRun(fields, { files, endpoint: server.endpoint, stopping: () => --due < 0 });
+  const stopped = testRun(fields, { files, judge: { endpoint: server.endpoint }, stopping: () => --due < 0 });
   const error = await assertRejects(() => judge(stopped, contest()), Stopped);
   assert(/comparisons of the judge; to go on: .*--resume/.test(error.message), error.message);
   const before = server.requests.length;
   assert(before > 0 && before < 48, String(before));
-  const { judging } = await judge(testRun(fields, { files, endpoint: server.endpoint }), contest());
+  const { judging } = await judge(
+    testRun(fields, { files, judge: { endpoint: server.endpoint } }),
+    contest(),
+  );
   assertEquals([judging!.kept, judging!.requests, server.requests.length], [before, 48 - before, 48]);
 });
 
@@ -176,7 +179,7 @@ gpuTest("another judge finds what has been written: no model is asked again", as
   for (const folder of ["base", "run/models/sft"]) await files.remove(`${folder}/model.safetensors`);
   const run = await openToy({ gpu, files, dataset, config: judged });
   const { runStages } = await import("../../../lab/pipeline.ts");
-  await runStages({ ...run, endpoint: server.endpoint }, ["evaluate"], {}, () => 0);
+  await runStages({ ...run, judge: { endpoint: server.endpoint } }, ["evaluate"], {}, () => 0);
   await run.directory.release();
   const after = await readJson(files, "run/evaluation.json") as Evaluation;
   assertEquals(after.authors, before.authors);

@@ -1,0 +1,113 @@
+/** Where a run's model and data come from: the demo's folders, a folder, or what is fetched and pinned in run.json. */
+import { DamagedFileError, type Files, joinPath, sha256OfFile } from "../lab/bytes.ts";
+import type { Config } from "../lab/config.ts";
+import { type Dataset, loadDemoData, loadTldrFolder } from "../lab/dataset.ts";
+import type { Progress } from "../lab/progress.ts";
+import type { RunRecord } from "../lab/report/data.ts";
+import {
+  fetchDataset,
+  type FetchedDataset,
+  type FetchedModel,
+  fetchModel,
+  type FetchOptions,
+} from "./hub.ts";
+import { isCommit } from "./hub_cache.ts";
+import { openaiComparisons } from "./openai_batches.ts";
+
+/** The demo's folders, beside this file wherever the repository lies. */
+const demoFolder = decodeURIComponent(new URL("../public/demo", import.meta.url).pathname);
+
+/** What a run is made from, on this disk. */
+export interface Sources {
+  /** The base model, tokenizer included. */
+  base: FetchedModel;
+  /** Null stands for the embedded data; comparisons that are not named lie in the posts' folder. */
+  data: { posts: FetchedDataset; comparisons?: FetchedDataset } | null;
+  /** For run.json. */
+  pinned: NonNullable<RunRecord["sources"]>;
+}
+
+/**
+ * Finds model and data, and fetches what is not here.
+ * @param earlier what the run directory's run.json has pinned; names that have not changed keep their commits
+ * @throws HubError in one sentence
+ */
+export async function fetchSources(
+  config: Pick<Config, "model" | "data" | "comparisons">,
+  earlier: RunRecord["sources"],
+  progress: Progress,
+): Promise<Sources> {
+  const pinned: Sources["pinned"] = {};
+  const options = (field: keyof Sources["pinned"], name: string): FetchOptions => {
+    const before = earlier?.[field];
+    return { progress, flag: `--${field}`, pinned: before?.name === name ? before.commit : undefined };
+  };
+  const pin = (field: keyof Sources["pinned"], name: string, { commit }: { commit?: string }) => {
+    if (commit !== undefined) pinned[field] = { name, commit };
+  };
+  const base = await fetchModel(
+    config.model === "demo" ? joinPath(demoFolder, "base") : config.model,
+    options("model", config.model),
+  );
+  pin("model", config.model, base);
+  if (config.data === "demo") return { base, data: null, pinned };
+
+  const posts = await fetchDataset(config.data, options("data", config.data));
+  pin("data", config.data, posts);
+  const name = config.comparisons || (posts.commit === undefined ? "" : openaiComparisons);
+  if (name === "") return { base, data: { posts }, pinned };
+  const comparisons = await fetchDataset(name, options("comparisons", name));
+  pin("comparisons", name, comparisons);
+  return { base, data: { posts, comparisons }, pinned };
+}
+
+/** Reads the data. @throws naming file and line where a row cannot be understood */
+export async function loadSources(files: Files, { data }: Sources): Promise<Dataset> {
+  return data === null
+    ? await loadDemoData(files, demoFolder)
+    : await loadTldrFolder(files, data.posts.folder, data.comparisons?.folder);
+}
+
+/** SHA-256 of the base model's and the data's files: inputs of every stage. */
+export async function digestSources(
+  files: Files,
+  { base, data }: Sources,
+): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  const add = async (label: string, folder: string, names: readonly string[]) => {
+    for (const name of names) {
+      found[`${label}/${name}`] = (await sha256OfFile(files, joinPath(folder, name))).sha256;
+    }
+  };
+  await add("model", base.folder, base.files);
+  if (data === null) {
+    await add("data", demoFolder, (await files.list(demoFolder)).filter((name) => /\.jsonl\.gz$/.test(name)));
+  }
+  for (const [label, set] of [["data", data?.posts], ["comparisons", data?.comparisons]] as const) {
+    if (set) await add(label, set.folder, set.files.map(({ path }) => path));
+  }
+  return found;
+}
+
+/**
+ * The pinned commits in a run directory's run.json; none where there is no such file, or it is no JSON (which --resume tells of).
+ * @throws DamagedFileError where something else than a commit is pinned
+ */
+export async function pinnedSources(files: Files, out: string): Promise<RunRecord["sources"]> {
+  const path = joinPath(out, "run.json");
+  let sources: unknown;
+  try {
+    sources = JSON.parse(new TextDecoder().decode(await files.read(path))).sources;
+  } catch {
+    return undefined;
+  }
+  for (const [field, source] of Object.entries(sources ?? {})) {
+    if (typeof source?.name === "string" && typeof source.commit === "string" && isCommit(source.commit)) {
+      continue;
+    }
+    throw new DamagedFileError(
+      `${path} does not say which commit of the ${field} the run began with; put its 40 digits there, or remove "sources".`,
+    );
+  }
+  return (sources ?? undefined) as RunRecord["sources"];
+}
