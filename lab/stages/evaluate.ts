@@ -326,13 +326,15 @@ function measureWithReward(
     for (const [author, summaries] of Object.entries(written) as [Author, Written[]][]) {
       scores[author] = await score(summaries.map(({ tokens }, i) => joined(work.queries[i], tokens)));
     }
-    const flat = await score(
-      samples.flatMap((some, i) => some.map(({ tokens }) => joined(work.queries[i], tokens))),
-    );
+    // Post by post: with its query before it, a sample takes many times the room that it takes alone.
+    const sampleScores: number[][] = [];
+    for (const [i, some] of samples.entries()) {
+      sampleScores.push(await score(some.map(({ tokens }) => joined(work.queries[i], tokens))));
+    }
     const { figures, notes } = await measureReward(run, score, scores.reference);
     return {
       scores,
-      samples: samples.map((some, i) => flat.slice(i * some.length, (i + 1) * some.length)),
+      samples: sampleScores,
       figures,
       notes,
     };
