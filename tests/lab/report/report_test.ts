@@ -23,6 +23,7 @@ Deno.test("a report of a whole run has all its parts", () => {
   for (
     const part of [
       "PPO beats SFT on 78 % of 200 posts",
+      "95 %: 72–83 %; at equal length 75 %",
       "llvmpipe (LLVM 15.0.6, 256 bits)",
       "148 · 16 · 36",
       "3.30 ± 0.15",
