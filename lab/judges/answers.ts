@@ -37,7 +37,8 @@ export async function openAnswers<T>(files: Files, runPath: string, name: string
       known.set(key, answer);
       // One append after the other: two at once could mix their lines.
       const mine = last.then(() => appendJsonl(files, path, [{ key, answer }]));
-      last = mine.catch(() => {});
+      // A full disk may have taken half a line, which the next must not be added to.
+      last = mine.catch(() => healJsonl(files, path)).catch(() => {});
       return mine;
     },
   };

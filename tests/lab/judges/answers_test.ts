@@ -18,7 +18,10 @@ Deno.test("a disk that is full fails the answer that found it so, and not the ne
   const answers = await openAnswers<{ n: number }>(
     {
       ...files,
-      append: (path, bytes) => full ? Promise.reject(new Error("no space")) : files.append(path, bytes),
+      append: async (path, bytes) => {
+        await files.append(path, full ? bytes.subarray(0, 9) : bytes);
+        if (full) throw new Error("no space");
+      },
     },
     "run",
     "j",
