@@ -1,15 +1,14 @@
-/** `deno task generate`: summarises a post with any checkpoint folder, or with several models of a run beside each other. */
+/** `deno task generate`: summarises posts with any checkpoint folder, or with several models of a run beside each other. */
 import type { Gpu } from "../kernels/gpu.ts";
-import { DamagedFileError, type Files, joinPath, parseJson } from "../lab/bytes.ts";
+import { DamagedFileError, type Files, joinPath } from "../lab/bytes.ts";
 import { type Config, presetConfig } from "../lab/config.ts";
-import { boolean, choice, integer, number, text, words } from "../lab/config_fields.ts";
+import { boolean, choice, integer, integers, number, text, words } from "../lab/config_fields.ts";
 import { goldScore } from "../lab/demo/gold.ts";
-import { type DemoPost, loadPosts } from "../lab/demo/load.ts";
 import { drawnAt, generate } from "../lab/generate.ts";
-import { type Post, type Query, tldrQuery } from "../lab/query.ts";
+import { type Progress, silent } from "../lab/progress.ts";
+import { type Query, tldrQuery } from "../lab/query.ts";
 import { loadQwen2, readQwen2Config } from "../lab/qwen2.ts";
 import type { Qwen2Config } from "../lab/qwen2_config.ts";
-import type { Progress } from "../lab/progress.ts";
 import { tokenLogprobs } from "../lab/scoring.ts";
 import { newestOf, readStartedRun, runsIn } from "../lab/run_record.ts";
 import { cutAtEos } from "../lab/stages/sft.ts";
@@ -19,15 +18,17 @@ import { openGpu } from "./devices.ts";
 import { failWith } from "./exit.ts";
 import { diskFiles } from "./files.ts";
 import { helpText, parseFlags } from "./flags.ts";
+import { present } from "./generate_formats.ts";
+import { choosePosts, demoFolder, type GivenPost } from "./generate_posts.ts";
 import { fetchModel } from "./hub.ts";
-import { standardError, terminalProgress } from "./progress.ts";
+import { standardError, standardOutput, terminalProgress } from "./progress.ts";
 import { pinnedSources } from "./sources.ts";
 
 const maySay = { mayBeEmpty: true };
 
 const usage = {
   task: "generate",
-  about: "summarises a post with any model folder, or with several models of a run side by side.",
+  about: "summarises posts with any model folder, or with several models of a run side by side.",
   own: {
     model: text("", {
       doc:
@@ -39,15 +40,17 @@ const usage = {
       doc: "Several models of one run (--model RUN, or the newest)",
     }),
     post: text("", {
-      doc: "The post: a text file, or JSON with subreddit, title, post",
+      doc:
+        "The post: a text file, or JSON with subreddit, title, post; in .jsonl many, one a line. Standard input takes text or such lines",
       placeholder: "FILE",
       ...maySay,
     }),
     text: text("", { doc: "The post itself", placeholder: "TEXT", ...maySay }),
-    demo: integer(0, {
-      doc: "The Nth post of the demo's test split, with its reference and gold score",
-      min: 0,
+    demo: integers([], {
+      doc: "The Nth posts of the demo's test split, with reference and gold score",
+      min: 1,
     }),
+    limit: integer(0, { doc: "Of many posts the first so many; 0 for all", min: 0 }),
     subreddit: text("relationships", { doc: 'Without "r/"', placeholder: "NAME" }),
     title: text("", { doc: "The post's title", placeholder: "TEXT", ...maySay }),
     temperature: number(0.01, { doc: "0 always takes the likeliest token", min: 0, from: "S1" }),
@@ -62,13 +65,20 @@ const usage = {
       unit: "tokens",
     }),
     logprobs: boolean(false, { doc: "Each token with its logprob under the model itself, nats" }),
-    json: boolean(false, { doc: "Print JSON" }),
+    format: choice(["text", "markdown", "html", "json"], "text", {
+      doc: "text is a table where there are several models or posts, as wide as the terminal",
+    }),
+    json: boolean(false, { doc: "Short for --format json" }),
     gpu: choice(["auto", "dawn", "native"], "auto", { doc: "Whose WebGPU: Dawn's or Deno's own" }),
   },
   examples: [
     [
       "deno task generate --demo 3 --compare base,sft,ppo",
       "what training did to the third demo post's summary",
+    ],
+    [
+      "deno task generate --post posts.jsonl --compare base,sft,ppo --format html > table.html",
+      "a page with many posts and what each model makes of them",
     ],
     [
       'deno task generate --text "So yesterday I …" --title "My goat" --temperature 0.7 --samples 4',
@@ -87,7 +97,9 @@ export interface World {
   /** All of standard input, or null where it is a terminal. */
   readInput: () => Promise<Uint8Array | null>;
   openGpu: typeof openGpu;
-  /** Of downloads. */
+  /** Columns of the terminal; 100 where there is none. */
+  columns?: number;
+  /** Of downloads, and of long lists of posts. */
   progress: Progress;
 }
 
@@ -106,42 +118,57 @@ export interface Sample {
   gold?: number;
 }
 
-/** What the task prints with --json. */
+/** What came of one post; JSON has it in these words. */
 export interface Outcome {
-  post: { subreddit: string; title: string; queryTokens: number; charactersCut: number };
-  reference?: { text: string; gold: number };
+  post: {
+    id?: string;
+    subreddit: string;
+    title: string;
+    post: string;
+    queryTokens: number;
+    charactersCut: number;
+  };
+  reference?: { text: string; gold?: number };
   models: { name: string; folder: string; samples: Sample[] }[];
 }
-
-const demoFolder = decodeURIComponent(new URL("../public/demo", import.meta.url).pathname);
 
 /** Runs the task. Returns what to print. @throws with one sentence for every kind of bad input */
 export async function generateTask(args: readonly string[], world: World): Promise<string> {
   const { own, given, help } = parseFlags(args, usage);
   if (help) return helpText(usage);
   const models = await chooseModels(world, own.model, own.compare);
-  const { post, record } = await choosePost(own, given, world);
+  const { posts, many } = await choosePosts(own, given, world.files, world.readInput);
   const prepared: Prepared[] = []; // before any GPU is asked for: most mistakes are found here
-  for (const model of models) prepared.push(await prepare(world.files, model, post, own.responseTokens));
+  for (const model of models) prepared.push(await prepare(world.files, model, posts, own.responseTokens));
 
   const gpu = await world.openGpu(own.gpu);
   try {
-    const outcome: Outcome = {
+    const outcomes = posts.map(({ post, reference, record }, i): Outcome => ({
       post: {
-        subreddit: post.subreddit,
-        title: post.title,
-        queryTokens: prepared[0].query.tokens.length,
-        charactersCut: prepared[0].query.cut,
+        ...post,
+        queryTokens: prepared[0].queries[i].tokens.length,
+        charactersCut: prepared[0].queries[i].cut,
       },
-      reference: record && { text: record.summary, gold: goldScore(record, record.summary) },
+      ...(reference !== undefined && {
+        reference: { text: reference, ...(record && { gold: goldScore(record, reference) }) },
+      }),
       models: [],
-    };
+    }));
     for (const model of prepared) {
-      const samples = await draw(gpu, world.files, model, own);
-      if (record) { for (const sample of samples) sample.gold = goldScore(record, sample.text); }
-      outcome.models.push({ name: model.name, folder: model.folder, samples });
+      const drawn = await draw(gpu, world.files, model, own, world.progress);
+      drawn.forEach((samples, i) => {
+        const { record } = posts[i];
+        if (record) { for (const sample of samples) sample.gold = goldScore(record, sample.text); }
+        outcomes[i].models.push({ name: model.name, folder: model.folder, samples });
+      });
     }
-    return own.json ? JSON.stringify(outcome, null, 2) : present(outcome);
+    return present(outcomes, {
+      format: own.json ? "json" : own.format,
+      many,
+      width: world.columns ?? 100,
+      temperature: own.temperature,
+      given: posts,
+    });
   } finally {
     gpu.destroy();
   }
@@ -159,7 +186,8 @@ interface Model {
 interface Prepared extends Model {
   shape: Qwen2Config;
   tokenizer: Tokenizer;
-  query: Query;
+  /** Post by post. */
+  queries: Query[];
   responseTokens: number;
 }
 
@@ -240,8 +268,13 @@ async function configOf(files: Files, folder: string): Promise<Config> {
 
 const nameOf = (folder: string) => folder.replace(/\/+$/, "").split("/").at(-1) || folder;
 
-/** Reads what can be read without a GPU, and makes the query. */
-async function prepare(files: Files, model: Model, post: Post, responseTokens: number): Promise<Prepared> {
+/** Reads what can be read without a GPU, and makes the queries. */
+async function prepare(
+  files: Files,
+  model: Model,
+  posts: readonly GivenPost[],
+  responseTokens: number,
+): Promise<Prepared> {
   const shape = await readQwen2Config(files, model.folder);
   if (shape.head === "score") {
     throw new DamagedFileError(`${model.folder} is a reward model: it scores summaries and writes none.`);
@@ -249,20 +282,25 @@ async function prepare(files: Files, model: Model, post: Post, responseTokens: n
   const tokenizer = await loadTokenizer((path) => files.read(path), model.folder, shape.vocabulary);
   const { preprocess } = model.config;
   const longest = responseTokens || preprocess.responseTokens;
-  const query = tldrQuery(tokenizer, post, preprocess.queryTokens);
-  if (query.tokens.length + longest > shape.maxPositions) {
+  const queries = posts.map(({ post }) => tldrQuery(tokenizer, post, preprocess.queryTokens));
+  const tokens = Math.max(...queries.map((query) => query.tokens.length));
+  if (tokens + longest > shape.maxPositions) {
     throw new RangeError(
-      `${query.tokens.length} tokens of the post and ${longest} of the summary are more than the ${shape.maxPositions} positions ` +
+      `${tokens} tokens of the post and ${longest} of the summary are more than the ${shape.maxPositions} positions ` +
         `of ${model.folder}; lower --responseTokens or shorten the post.`,
     );
   }
-  return { ...model, shape, tokenizer, query, responseTokens: longest };
+  return { ...model, shape, tokenizer, queries, responseTokens: longest };
 }
 
+/** Sequences between two looks at the progress. */
+const chunk = 64;
+
+/** @returns post by post the samples of a model, which is on the device only meanwhile */
 async function draw(
   gpu: Gpu,
   files: Files,
-  { name, folder, tokenizer, query, responseTokens }: Prepared,
+  { name, folder, tokenizer, queries, responseTokens }: Prepared,
   flags: {
     temperature: number;
     topK: number;
@@ -271,137 +309,56 @@ async function draw(
     seed: number;
     logprobs: boolean;
   },
-): Promise<Sample[]> {
+  progress: Progress,
+): Promise<Sample[][]> {
   const { temperature, topK, topP, seed, samples } = flags;
   const model = await loadQwen2(gpu, files, folder, name);
-  const prompts = Array.from({ length: samples }, () => query.tokens);
-  const rows = await generate(gpu, model, prompts, {
-    responseLength: responseTokens,
-    ...drawnAt(temperature),
-    topK,
-    topP,
-    vocabulary: tokenizer.padId,
-    seed,
-    stage: stageKeys.samples,
-    step: 0,
+  const prompts = queries.flatMap(({ tokens }) => Array.from({ length: samples }, () => tokens));
+  const stage = (prompts.length > chunk ? progress : silent).stage(name, {
+    steps: prompts.length,
+    unit: "summaries",
   });
-  const written = rows.map((row) => cutAtEos(row, tokenizer));
-  const probes = written.map(({ tokens }) => ({
-    tokens: [...query.tokens, ...tokens],
-    positions: Array.from(tokens, (_, i) => query.tokens.length - 1 + i),
-  }));
-  const scored = await tokenLogprobs(gpu, model, probes, {
-    temperature: 1,
-    vocabulary: tokenizer.padId,
-    microTokens: 4096,
-  });
+  const flat: Sample[] = [];
+  for (let first = 0; first < prompts.length; first += chunk) {
+    const some = prompts.slice(first, first + chunk);
+    const rows = await generate(gpu, model, some, {
+      responseLength: responseTokens,
+      ...drawnAt(temperature),
+      topK,
+      topP,
+      vocabulary: tokenizer.padId,
+      seed,
+      stage: stageKeys.samples,
+      step: 0,
+      samples: some.map((_, i) => first + i),
+    });
+    const written = rows.map((row) => cutAtEos(row, tokenizer));
+    const probes = written.map(({ tokens }, i) => ({
+      tokens: [...some[i], ...tokens],
+      positions: Array.from(tokens, (_, t) => some[i].length - 1 + t),
+    }));
+    const scored = await tokenLogprobs(gpu, model, probes, {
+      temperature: 1,
+      vocabulary: tokenizer.padId,
+      microTokens: 4096,
+    });
+    written.forEach(({ tokens, text, ended }, i) => {
+      const logprobs = Array.from(scored[i].logprob);
+      flat.push({
+        text: text.trim(),
+        tokens: Array.from(tokens),
+        ended,
+        logprob: logprobs.reduce((sum, value) => sum + value, 0),
+        tokenLogprobs: flags.logprobs
+          ? logprobs.map((logprob, t) => ({ token: tokenizer.decodeToken(tokens[t]), logprob }))
+          : undefined,
+      });
+    });
+    stage.step(flat.length);
+  }
   model.parameters.drop();
   gpu.trim();
-  return written.map(({ tokens, text, ended }, i): Sample => {
-    const logprobs = Array.from(scored[i].logprob);
-    return {
-      text: text.trim(),
-      tokens: Array.from(tokens),
-      ended,
-      logprob: logprobs.reduce((sum, value) => sum + value, 0),
-      tokenLogprobs: flags.logprobs
-        ? logprobs.map((logprob, t) => ({ token: tokenizer.decodeToken(tokens[t]), logprob }))
-        : undefined,
-    };
-  });
-}
-
-// ---- the post ----
-
-type PostFlags = { post: string; text: string; demo: number; subreddit: string; title: string };
-
-/** The post that the flags mean; demo posts with their facts. */
-async function choosePost(
-  flags: PostFlags,
-  given: ReadonlySet<string>,
-  { files, readInput }: World,
-): Promise<{ post: Post; record?: DemoPost }> {
-  const sources = ["post", "text", "demo"].filter((name) => given.has(name));
-  if (sources.length > 1) {
-    throw new RangeError(
-      `The post can come from only one place, not from ${sources.map((name) => `--${name}`).join(" and ")}.`,
-    );
-  }
-  const { subreddit, title } = flags;
-  if (given.has("demo")) {
-    const posts = await loadPosts((path) => files.read(joinPath(demoFolder, path)), "test");
-    const record = posts[flags.demo - 1];
-    if (!record) throw new RangeError(`--demo takes a number from 1 to ${posts.length}, not ${flags.demo}.`);
-    return { post: { subreddit: record.subreddit, title: record.title, post: record.post }, record };
-  }
-  if (given.has("text")) return { post: { subreddit, title, post: flags.text } };
-  if (given.has("post")) {
-    const bytes = await files.read(flags.post);
-    if (!/\.json$/i.test(flags.post)) return { post: { subreddit, title, post: decode(flags.post, bytes) } };
-    const json = parseJson(flags.post, bytes);
-    const field = (name: "subreddit" | "title" | "post", otherwise?: string): string => {
-      const value = (json as Record<string, unknown> | null)?.[name] ?? otherwise;
-      if (typeof value !== "string") throw new DamagedFileError(`${flags.post} has no text "${name}".`);
-      return value;
-    };
-    return {
-      post: { subreddit: field("subreddit", subreddit), title: field("title", title), post: field("post") },
-    };
-  }
-  const bytes = await readInput();
-  if (bytes === null) {
-    throw new RangeError('There is no post: give --text "…", --post FILE or --demo N, or pipe one in.');
-  }
-  return { post: { subreddit, title, post: decode("Standard input", bytes) } };
-}
-
-function decode(name: string, bytes: Uint8Array): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new DamagedFileError(`${name} is not UTF-8 text; convert it first.`);
-  }
-}
-
-// ---- what it looks like ----
-
-function present({ post, reference, models }: Outcome): string {
-  const width = Math.max(9, ...models.map(({ name }) => name.length));
-  const cut = post.charactersCut > 0 ? `, its last ${post.charactersCut} characters cut off` : "";
-  const lines = [
-    `r/${post.subreddit}${post.title && `: ${post.title}`} (${post.queryTokens} tokens${cut})`,
-    "",
-  ];
-  const entry = (name: string, text: string, facts: string[]) => {
-    wrap(text || "(nothing)", 96 - width).forEach((line, i) =>
-      lines.push(`${(i ? "" : name).padEnd(width)}  ${line}`)
-    );
-    lines.push(`${"".padEnd(width)}  [${facts.join(", ")}]`);
-  };
-  if (reference) entry("reference", reference.text, [`gold ${reference.gold.toFixed(2)}`]);
-  for (const { name, samples } of models) {
-    for (const sample of samples) {
-      const count = sample.tokens.length;
-      entry(name, sample.text, [
-        `${count} tokens${sample.ended ? "" : " without an end"}`,
-        `logprob ${sample.logprob.toFixed(2)}`,
-        ...(sample.gold === undefined ? [] : [`gold ${sample.gold.toFixed(2)}`]),
-      ]);
-      for (const { token, logprob } of sample.tokenLogprobs ?? []) {
-        lines.push(`${"".padEnd(width)}  ${logprob.toFixed(3).padStart(9)}  ${JSON.stringify(token)}`);
-      }
-    }
-  }
-  return lines.join("\n");
-}
-
-function wrap(text: string, width: number): string[] {
-  const lines = [""];
-  for (const word of text.split(/\s+/)) {
-    if (lines.at(-1) && lines.at(-1)!.length + word.length >= width) lines.push("");
-    lines[lines.length - 1] += (lines.at(-1) ? " " : "") + word;
-  }
-  return lines;
+  return queries.map((_, i) => flat.slice(i * samples, (i + 1) * samples));
 }
 
 async function standardInput(): Promise<Uint8Array | null> {
@@ -411,14 +368,14 @@ async function standardInput(): Promise<Uint8Array | null> {
 
 if (import.meta.main) {
   try {
-    console.log(
-      await generateTask(Deno.args, {
-        files: diskFiles(),
-        readInput: standardInput,
-        openGpu,
-        progress: terminalProgress(standardError()),
-      }),
-    );
+    const world = {
+      files: diskFiles(),
+      readInput: standardInput,
+      openGpu,
+      progress: terminalProgress(standardError()),
+      columns: standardOutput().columns(),
+    };
+    console.log(await generateTask(Deno.args, world));
   } catch (error) {
     failWith(error);
   }

@@ -43,10 +43,12 @@ import { type Run, Stopped } from "../lab/run.ts";
 import { openRunDirectory, readSealed, readStageRecord, writeSealed } from "../lab/run_directory.ts";
 import { newestOf, readStartedRun, runsIn } from "../lab/run_record.ts";
 import { evaluationPath } from "../lab/stages/evaluate.ts";
+import { readSamples } from "../lab/stages/ppo_records.ts";
 import { splitSizes } from "../lab/stages/preprocess.ts";
 import { loadTokenizer } from "../lab/tokenizer.ts";
 import { openGpu } from "./devices.ts";
 import { failWith } from "./exit.ts";
+import { findJudge } from "./judge_endpoint.ts";
 import { settleKernels } from "./kernel_choices.ts";
 import { diskFiles, hasEnded, thisProcess } from "./files.ts";
 import { type Flags, helpText, parseFlags } from "./flags.ts";
@@ -108,6 +110,9 @@ async function main(): Promise<void> {
     );
   }
   const tokenizer = await loadTokenizer((path) => files.read(path), baseFolder, shape.vocabulary);
+  const judge = flags.own.stages.includes("evaluate")
+    ? await findJudge(files, config, (name) => Deno.env.get(name), progress)
+    : undefined;
   const gpu = await openGpu(config.gpu);
   const adapter =
     `${gpu.facts.adapter} through ${gpu.facts.runtime === "dawn" ? "Dawn" : "Deno's own WebGPU"}` +
@@ -152,6 +157,7 @@ async function main(): Promise<void> {
       gold: config.data === "demo"
         ? (post, summary) => goldScore({ ...post, facts: post.facts! }, summary)
         : undefined,
+      judge,
       progress,
       stopping: () => interrupts.count > 0,
     };
@@ -286,6 +292,7 @@ async function reportData(files: Files, out: string, run: RunRecord): Promise<Re
     plan: plan?.stages as StagePlan[] | undefined,
     metrics,
     alarms: await readAlarms({ files, path: out }),
+    samples: await readSamples(files, joinPath(out, "samples.jsonl")),
     evaluation: await readEvaluation(files, out),
     madeAt: new Date().toISOString(),
   };

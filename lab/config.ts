@@ -19,6 +19,7 @@ import {
 } from "./config_fields.ts";
 import { isObject, shortened } from "./bytes.ts";
 import { healthFields } from "./health_fields.ts";
+import { judgeFields } from "./judges/fields.ts";
 import { presets } from "./presets.ts";
 
 /** What the origins of defaults refer to. */
@@ -303,15 +304,12 @@ export const schema = {
     split: choice(["validation", "test"], "validation", { doc: "Posts to summarise", from: "eval" }),
     posts: integer(0, { doc: "The first so many posts; 0 = all", unit: "posts", from: "eval", min: 0 }),
     temperature: number(0.01, { doc: "Of the summaries; 0 = greedy", from: "eval; P1 has 0", min: 0 }),
-    judge: choice(["gold", "reward"], "reward", {
-      doc: "Who compares: the demo's gold rule, or our reward model",
-      from: "ours; P2 asks GPT-3.5",
-    }),
+    ...judgeFields,
     orders: choice(["both", "random"], "both", {
       doc: "Each pair is judged in both orders, or once in a random one",
       from: "ours; eval has random",
     }),
-    bestOf: integers([8], {
+    bestOf: integers([8, 64], {
       doc: "N of best-of-N from the SFT policy; empty = none",
       from: "P1 G.3",
       min: 1,
@@ -469,6 +467,10 @@ function checkTogether({ data, comparisons, ppo, evaluate }: Config): void {
     throw new RangeError(
       "The demo's data has its own comparisons; leave --comparisons out or name other --data.",
     );
+  }
+  if (["second", "local", "openai"].includes(evaluate.judge) && evaluate.judgeModel === "") {
+    const what = evaluate.judge === "openai" ? "the name of the model to ask" : "the judge's model folder";
+    throw new RangeError(`evaluate.judge ${evaluate.judge} needs evaluate.judgeModel, ${what}.`);
   }
   if (ppo.batch > ppo.episodes) {
     throw new RangeError(

@@ -9,6 +9,10 @@ import type { Post } from "./query.ts";
 export interface Verdict {
   preferred: "A" | "B" | "tie";
   reason?: string;
+  /** By how much A is preferred, on a scale of the judge's own; below 0 for B. */
+  margin?: number;
+  /** The judge's answer could not be read, and chance has decided. */
+  unread?: true;
 }
 
 /** A source of verdicts. `P` is the post record that it needs; most need no more than a post. */
@@ -47,6 +51,21 @@ export function scoreJudge<P extends Post>(
   };
 }
 
+/** A post with two summaries in the order in which a judge sees them. */
+export interface Comparison<P extends Post = Post> {
+  post: P;
+  a: string;
+  b: string;
+}
+
+/** A judge that takes many comparisons at a time: a language model, near or far. */
+export interface PanelJudge {
+  /** As `Judge.name`. */
+  readonly name: string;
+  /** @returns a verdict for each, in their order */
+  compareAll(comparisons: readonly Comparison[]): Promise<Verdict[]>;
+}
+
 /** Two summaries of one post, ours and what it is compared with. */
 export interface SummaryPair<P extends Post = Post> {
   post: P;
@@ -61,7 +80,10 @@ export interface OrderedVerdict extends Verdict {
 
 /** What came of a pair. */
 export interface Judgement {
-  /** 1 ours, 0 theirs, 0.5 a tie; the mean over both orders where both were asked. */
+  /**
+   * 1 ours, 0 theirs, 0.5 a tie. Where both orders were asked, the mean of the two; or, where the judge gives margins, what their sum
+   * says, in which a liking for one position cancels.
+   */
   outcome: number;
   /** One verdict, or two: ours first, then theirs first. */
   verdicts: OrderedVerdict[];
@@ -111,32 +133,24 @@ export async function judgePairs<P extends Post>(
     const key = cache && await digestOfJson({ judge: judge.name, post: contentOf(pair.post), a, b });
     let verdict = key && await cache.get(key);
     if (!verdict) {
-      const { preferred, reason } = await judge.compare(pair.post, a, b);
+      verdict = await judge.compare(pair.post, a, b);
+      const { preferred } = verdict;
       if (preferred !== "A" && preferred !== "B" && preferred !== "tie") {
         throw new TypeError(
           `Judge ${judge.name} answered ${JSON.stringify(preferred)}; it must be A, B or tie.`,
         );
       }
-      verdict = reason === undefined ? { preferred } : { preferred, reason };
       if (key) await cache.set(key, verdict);
     }
     return { ...verdict, oursFirst };
   };
 
   const judgePair = async (pair: SummaryPair<P>): Promise<Judgement> => {
-    if (orders === "both") {
-      const verdicts = [await judgeOnce(pair, true), await judgeOnce(pair, false)];
-      return { outcome: (outcomeOf(verdicts[0]) + outcomeOf(verdicts[1])) / 2, verdicts };
+    const verdicts: OrderedVerdict[] = [];
+    for (const oursFirst of await ordersOf(pair, orders, seed)) {
+      verdicts.push(await judgeOnce(pair, oursFirst));
     }
-    const digest = await digestOfJson({
-      seed,
-      post: contentOf(pair.post),
-      pair: [pair.ours, pair.theirs].sort(),
-    });
-    // The draw says which of the two sorted texts stands first, so that exchanging ours and theirs exchanges nothing else.
-    const smallerFirst = parseInt(digest.slice(0, 2), 16) % 2 === 0;
-    const verdict = await judgeOnce(pair, smallerFirst === pair.ours <= pair.theirs);
-    return { outcome: outcomeOf(verdict), verdicts: [verdict] };
+    return judgementOf(verdicts);
   };
 
   const judgements = new Array<Judgement>(pairs.length);
@@ -160,6 +174,71 @@ export async function judgePairs<P extends Post>(
   const ends = await Promise.allSettled(workers);
   for (const end of ends) if (end.status === "rejected") throw end.reason;
   return judgements;
+}
+
+/**
+ * Judges every pair with a judge that takes many at a time. Of two texts that are the same neither is preferred, and the judge is not
+ * asked; a comparison that occurs in several pairs is asked once.
+ */
+export async function judgePairsTogether<P extends Post>(
+  judge: PanelJudge,
+  pairs: readonly SummaryPair<P>[],
+  { orders = "both", seed = 1 }: Pick<JudgingOptions, "orders" | "seed"> = {},
+): Promise<Judgement[]> {
+  const asked = new Map<string, { at: number; comparison: Comparison<P> }>();
+  const places: { oursFirst: boolean; at: number | null }[][] = [];
+  for (const pair of pairs) {
+    const { post, ours, theirs } = pair;
+    const of: typeof places[number] = [];
+    for (const oursFirst of await ordersOf(pair, orders, seed)) {
+      const [a, b] = oursFirst ? [ours, theirs] : [theirs, ours];
+      if (a.trim() === b.trim()) {
+        of.push({ oursFirst, at: null });
+        continue;
+      }
+      const key = JSON.stringify([contentOf(post), a, b]);
+      const known = asked.get(key) ?? { at: asked.size, comparison: { post, a, b } };
+      asked.set(key, known);
+      of.push({ oursFirst, at: known.at });
+    }
+    places.push(of);
+  }
+  const verdicts = await judge.compareAll([...asked.values()].map(({ comparison }) => comparison));
+  return places.map((of) =>
+    judgementOf(of.map(({ oursFirst, at }) => ({
+      ...(at === null ? { preferred: "tie" as const } : verdicts[at]),
+      oursFirst,
+    })))
+  );
+}
+
+/** In which orders a pair is shown: whether ours stands first, once or twice. */
+async function ordersOf<P extends Post>(
+  pair: SummaryPair<P>,
+  orders: "both" | "random",
+  seed: number,
+): Promise<boolean[]> {
+  if (orders === "both") return [true, false];
+  const digest = await digestOfJson({
+    seed,
+    post: contentOf(pair.post),
+    pair: [pair.ours, pair.theirs].sort(),
+  });
+  // The draw says which of the two sorted texts stands first, so that exchanging ours and theirs exchanges nothing else.
+  const smallerFirst = parseInt(digest.slice(0, 2), 16) % 2 === 0;
+  return [smallerFirst === pair.ours <= pair.theirs];
+}
+
+function judgementOf(verdicts: OrderedVerdict[]): Judgement {
+  if (verdicts.length > 1 && verdicts.every(({ margin }) => margin !== undefined)) {
+    const sum = verdicts.reduce(
+      (total, { margin, oursFirst }) => total + (oursFirst ? margin! : -margin!),
+      0,
+    );
+    return { outcome: sum > 0 ? 1 : sum < 0 ? 0 : 0.5, verdicts };
+  }
+  const sum = verdicts.reduce((total, verdict) => total + outcomeOf(verdict), 0);
+  return { outcome: sum / verdicts.length, verdicts };
 }
 
 /** How far a judge goes by position. */

@@ -24,7 +24,9 @@ interface Outcome {
   [more: string]: unknown;
 }
 
-const bodies: Record<StageName, (run: Run, inputs: string) => Promise<Outcome>> = {
+type Body = (run: Run, inputs: string, fields: Record<string, unknown>) => Promise<Outcome>;
+
+const bodies: Record<StageName, Body> = {
   preprocess: async (run) => ({ ...await preprocess(run) }),
   sft: async (run, inputs) => ({ ...await sft(run, inputs) }),
   reward: async (run, inputs) => ({ ...await reward(run, inputs) }),
@@ -32,8 +34,12 @@ const bodies: Record<StageName, (run: Run, inputs: string) => Promise<Outcome>> 
     const outcome = await ppo(run, inputs);
     return { ...outcome, steps: outcome.updates };
   },
-  evaluate: async (run, inputs) => {
-    await evaluate(run, inputs);
+  evaluate: async (run, _, fields) => {
+    // Another judge reads what has been written before.
+    const written = Object.entries(fields).filter(([path]) =>
+      !/^evaluate\.(judge|orders$|table$)/.test(path)
+    );
+    await evaluate(run, await digestOfJson(Object.fromEntries(written)));
     return await sha256OfFile(run.files, evaluationPath(run.path));
   },
 };
@@ -80,7 +86,7 @@ export async function runStages(
     await begin(run, stage, digest);
     run.gpu.memory.resetPeak();
     const start = clock();
-    const outcome = await perform(run, stage, digest, lost);
+    const outcome = await perform(run, stage, digest, inputs, lost);
     const fact: StageFacts = {
       name: stage,
       ran: true,
@@ -141,11 +147,12 @@ async function perform(
   run: Run,
   stage: StageName,
   inputs: string,
+  fields: Record<string, unknown>,
   lost: { times: number },
 ): Promise<Outcome> {
   for (;;) {
     try {
-      return await bodies[stage](run, inputs);
+      return await bodies[stage](run, inputs, fields);
     } catch (error) {
       if (error instanceof RolledBack) continue;
       if (!run.reopenGpu || error instanceof Stopped || !await wasLost(run.gpu, error)) throw error;

@@ -31,7 +31,7 @@ export const presets: Record<PresetName, Overrides> = {
       sampleEvery: 8,
       sampleRows: 8,
     },
-    evaluate: { split: "test", judge: "gold", bestOfPosts: 32, decodeBatch: 128, table: 12 },
+    evaluate: { split: "test", judge: "gold", bestOf: [8], bestOfPosts: 32, decodeBatch: 128, table: 12 },
     checkpoints: { every: 25 },
   },
 };

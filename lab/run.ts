@@ -4,6 +4,7 @@ import type { Tensor } from "../kernels/tensor.ts";
 import { DamagedFileError, type Files, joinPath } from "./bytes.ts";
 import type { Config } from "./config.ts";
 import type { Dataset, SummarisedPost } from "./dataset.ts";
+import type { Endpoint } from "./judges/endpoint.ts";
 import type { Progress } from "./progress.ts";
 import type { MetricRecord, StageName } from "./report/data.ts";
 import type { RunDirectory } from "./run_directory.ts";
@@ -35,6 +36,8 @@ export interface Run {
   tokenisers?: (limits: TokenLimits) => Promise<Tokenisers>;
   /** Scores a summary by the data's own rule, where it has one (the demo). */
   gold?: (post: SummarisedPost, summary: string) => number;
+  /** Where the judge `openai` is asked; the folder of the judge `second` or `local`. */
+  judge?: { endpoint?: Endpoint; folder?: string };
   progress: Progress;
   /** Asked between steps: true once the user wants the run to save and end. */
   stopping: () => boolean;

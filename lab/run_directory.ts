@@ -7,6 +7,8 @@
  *     stages/<stage>.json               present once a stage is done: the digest of its inputs and what it gave
  *     checkpoints/<stage>/step-000123/  whole or not there, see checkpoints.ts
  *     alarms.json                       what went wrong and what was done about it, see health.ts
+ *     evaluation/<model>.json           summaries and scores, which the next judge takes up
+ *     judge/<judge>.jsonl               append-only, a language model's answers by digest of the question
  *     lock.json                         who is writing
  *
  * Whatever instant a run is killed at, the previous good state can be read.

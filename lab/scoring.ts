@@ -67,6 +67,29 @@ export async function tokenLogprobs(
   return rows.map(([logprob, entropy]) => ({ logprob, entropy }));
 }
 
+/**
+ * How likely each of some ids is as the next token.
+ * @param sequences none empty
+ * @returns for each sequence log p of each id, at temperature 1
+ */
+export async function nextLogprobs(
+  gpu: Gpu,
+  model: Qwen2,
+  sequences: readonly ArrayLike<number>[],
+  ids: readonly number[],
+  options: { vocabulary?: number; microTokens: number },
+): Promise<number[][]> {
+  const probes = sequences.map((tokens) => ({ tokens, positions: [tokens.length - 1] }));
+  const measure = (hidden: Tensor) =>
+    ids.map((id) => {
+      const rows = hidden.shape[0];
+      const target = gpu.from(new Uint32Array(rows).fill(id), [rows], `next ${id}`);
+      return logprobs(gpu, hidden, model.head, target, { vocabulary: options.vocabulary }).logprob;
+    });
+  const rows = await overMicroBatches(gpu, model, probes, options, measure);
+  return rows.map((columns) => columns.map(([value]) => value));
+}
+
 /** The scalar head's output at each probed position, less the model's offset. */
 export async function scores(
   gpu: Gpu,

@@ -1,5 +1,6 @@
 /** Small charts as SVG text: curves over steps, calibration, intervals. Colours come from the page's style sheet. */
 import { fixed, formatFigure, percent } from "../format.ts";
+import type { CalibrationBucket, ScoreHistogram } from "./data.ts";
 import { type Content, type Html, html } from "./html.ts";
 
 /** One curve. `y` is null where there is no finite value; the curve is broken there. */
@@ -9,8 +10,8 @@ export interface Series {
   y: readonly (number | null)[];
   /** Which colour of the palette, 1 to 4. */
   colour: 1 | 2 | 3 | 4;
-  /** Draw points too: for few values far apart. */
-  points?: boolean;
+  /** Draw points too, for few values far apart; or points on a faint curve, where `x` goes back and forth. */
+  points?: boolean | "scattered";
 }
 
 export interface ChartOptions {
@@ -18,7 +19,7 @@ export interface ChartOptions {
   unit?: string;
   /** What is explained below the title. */
   doc?: string;
-  /** What `x` counts: "step", "update". */
+  /** What `x` is, with its unit: "step", "√KL, √nats". */
   xName: string;
   series: readonly Series[];
   /** Shares: the axis stays within 0 and 1 and has per cent. */
@@ -27,15 +28,17 @@ export interface ChartOptions {
   rule?: { y: number; name: string };
   /** What the y axis must contain. */
   include?: readonly number[];
+  /** Whether the legend has the last values, which mean something at the end of a course, or names alone. */
+  keys?: "values" | "names";
 }
 
 /** Size of a chart and of its margins, in the units of its view box. */
-export const chartFrame = { width: 360, height: 176, left: 46, right: 8, top: 8, bottom: 24 } as const;
+export const chartFrame = { width: 360, height: 190, left: 46, right: 10, top: 8, bottom: 36 } as const;
 const { width, height, left, right, top, bottom } = chartFrame;
 
 /** A card with a chart of one or more curves; an empty one says so. */
 export function lineChart(options: ChartOptions): Html {
-  const { title, unit, doc, xName, share, rule } = options;
+  const { title, unit, doc, xName, share, rule, keys = "values" } = options;
   const series = options.series.filter(({ y }) => y.some((value) => value !== null));
   const head = html`
     <figcaption>
@@ -43,15 +46,17 @@ export function lineChart(options: ChartOptions): Html {
         <small>${unit}</small>
       `}</h4>
       ${series.length > 0 &&
-        html`<p class="readout">${series.map((one) => legend(one, series.length > 1, share))}</p>`}
+        html`<p class="readout">${
+          series.map((one) => legend(one, keys === "names" || series.length > 1, keys === "values", share))
+        }</p>`}
     </figcaption>
   `;
   if (series.length === 0) {
     return html`<figure class="chart empty">${head}<p class="muted">not measured</p></figure>`;
   }
   const drawn = series.map((one) => ({ ...one, ...thinned(one) }));
-  const xs = series.flatMap(({ x }) => [x[0], x[x.length - 1]]);
-  const xRange = widened(Math.min(...xs), Math.max(...xs), 0);
+  const ends = series.map(({ x }) => extremes(x));
+  const xRange = widened(Math.min(...ends.map(([low]) => low)), Math.max(...ends.map(([, high]) => high)), 0);
   const values = series.flatMap(({ y }) => extremes(y)).concat(rule ? [rule.y] : [], options.include ?? []);
   let [low, high] = widened(Math.min(...values), Math.max(...values), 0.06);
   if (share) [low, high] = [Math.max(0, low), Math.min(1, high)];
@@ -59,7 +64,9 @@ export function lineChart(options: ChartOptions): Html {
   const py = (y: number) => round(top + (high - y) / (high - low) * (height - top - bottom));
   const yTicks = [4, 6, 8, 12].map((count) => ticks(low, high, count)).find((some) => some.length > 2) ??
     [low, high];
-  const xTicks = ticks(xRange[0], xRange[1], 5).filter((x) => Number.isInteger(x) && clearOf(px(x), xName));
+  // What is counted has no halves.
+  const counted = series.every(({ x }) => x.every(Number.isInteger));
+  const xTicks = ticks(xRange[0], xRange[1], 5).filter((x) => !counted || Number.isInteger(x));
   const step = yTicks.length > 1 ? yTicks[1] - yTicks[0] : 1;
   const yLabel = (y: number) => share ? percent(y, step < 0.0099 ? 1 : 0) : tickLabel(y, step);
   const summary = series.map((one) => {
@@ -80,10 +87,7 @@ export function lineChart(options: ChartOptions): Html {
             <text x="${left - 6}" y="${py(y) + 3.5}" text-anchor="end">${yLabel(y)}</text>
           `
         )}
-        ${xTicks.map((x) =>
-          html`<text x="${px(x)}" y="${height - 8}" text-anchor="middle">${formatFigure(x)}</text>`
-        )}
-        <text class="axis" x="${width - right}" y="${height - 8}" text-anchor="end">${xName}</text>
+        ${xAxis(xTicks, px, xName)}
         ${rule && html`
           <line class="rule" x1="${left}" x2="${width - right}" y1="${py(rule.y)}" y2="${py(rule.y)}" />
           <text class="axis" x="${width - right - 2}" y="${py(rule.y) - 4}" text-anchor="end">${rule
@@ -97,17 +101,30 @@ export function lineChart(options: ChartOptions): Html {
   `;
 }
 
-/** Whether a tick's label at `at` keeps away from the axis's name at the right end. */
-function clearOf(at: number, name: string): boolean {
-  return at < width - right - 5.4 * name.length - 14;
+/** Ticks with their labels, and below them what they count. */
+function xAxis(at: readonly number[], px: (x: number) => number, name: string): Content {
+  const step = at.length > 1 ? at[1] - at[0] : 1;
+  return [
+    at.map((x) =>
+      html`
+        <line class="tick" x1="${px(x)}" x2="${px(x)}" y1="${height - bottom}" y2="${height - bottom + 4}" />
+        <text x="${px(x)}" y="${height - bottom + 15}" text-anchor="middle">${Number.isInteger(x)
+          ? formatFigure(x)
+          : tickLabel(x, step)}</text>
+      `
+    ),
+    html`
+      <text class="axis" x="${(left + width - right) / 2}" y="${height -
+        5}" text-anchor="middle">${name}</text>
+    `,
+  ];
 }
 
-function legend(one: Series, named: boolean, share?: boolean): Html {
+function legend(one: Series, named: boolean, valued: boolean, share?: boolean): Html {
   const last = one.y.findLast((value) => value !== null);
   return html`
-    <span class="key k${one.colour}">${named && `${one.name} `}<b>${share
-      ? percent(last, 1)
-      : formatFigure(last)}</b></span>
+    <span class="key k${one.colour}">${named && `${one.name} `}<b>${valued &&
+      (share ? percent(last, 1) : formatFigure(last))}</b></span>
   `;
 }
 
@@ -136,7 +153,7 @@ function curves(
   if (points || present < 40) {
     return [
       html`
-        <path class="k${colour}" d="${path(y)}" />
+        <path class="${points === "scattered" && "faint "}k${colour}" d="${path(y)}" />
       `,
       dots,
     ];
@@ -215,20 +232,18 @@ function tickLabel(value: number, step: number): string {
 const round = (value: number) => Math.round(value * 100) / 100;
 
 /** Calibration: share of right pairs by score margin, beside σ(margin), the ideal. Areas of dots are numbers of pairs. */
-export function calibrationChart(
-  buckets: readonly { margin: number; accuracy: number; count: number }[],
-): Html {
+export function calibrationChart(buckets: readonly CalibrationBucket[], error?: number): Html {
   if (buckets.length === 0) return lineChart({ title: "Calibration", xName: "margin", series: [] });
   const most = Math.max(...buckets.map(({ margin }) => margin), 1),
     all = Math.max(...buckets.map(({ count }) => count));
-  const low = Math.min(0.5, ...buckets.map(({ accuracy }) => accuracy));
+  const low = Math.min(0.5, ...buckets.map(({ accuracy, lower }) => lower ?? accuracy));
   const px = (x: number) => round(left + x / (most * 1.05) * (width - left - right));
   const py = (y: number) => round(top + 4 + (1 - y) / (1 - low) * (height - top - 4 - bottom));
   const ideal = Array.from({ length: 41 }, (_, i) => i / 40 * most * 1.05);
   return html`
     <figure class="chart">
       <figcaption>
-        <h4>Calibration</h4>
+        <h4>Calibration <small>accuracy, % of pairs</small></h4>
         <p class="readout"><span class="key k2">measured</span> <span class="key k4">ideal, σ(margin)</span></p>
       </figcaption>
       <svg viewBox="0 0 ${width} ${height}" role="img"
@@ -241,15 +256,20 @@ export function calibrationChart(
             <text x="${left - 6}" y="${py(y) + 3.5}" text-anchor="end">${percent(y)}</text>
           `
         )}
-        ${ticks(0, most, 4).filter((x) => clearOf(px(x), "margin")).map((x) =>
-          html`<text x="${px(x)}" y="${height - 8}" text-anchor="middle">${formatFigure(x)}</text>`
-        )}
-        <text class="axis" x="${width - right}" y="${height - 8}" text-anchor="end">margin</text>
+        ${xAxis(ticks(0, most * 1.05, 5), px, "score margin |r_a − r_b|, points")}
         <path class="k4" d="${ideal.map((x, i) => `${i ? "L" : "M"}${px(x)} ${py(1 / (1 + Math.exp(-x)))}`)
           .join("")}"/>
         <path class="k2" d="${buckets.map(({ margin, accuracy }, i) =>
           `${i ? "L" : "M"}${px(margin)} ${py(accuracy)}`
         ).join("")}"/>
+        ${buckets.map(({ margin, lower, upper }) =>
+          lower !== undefined && upper !== undefined &&
+          html`
+            <line class="whisker k2" x1="${px(margin)}" x2="${px(margin)}" y1="${py(lower)}" y2="${py(
+              upper,
+            )}" />
+          `
+        )}
         ${buckets.map(({ margin, accuracy, count }) =>
           html`
             <circle class="k2" cx="${px(margin)}" cy="${py(accuracy)}" r="${round(
@@ -260,9 +280,34 @@ export function calibrationChart(
           `
         )}
       </svg>
-      <p class="doc">Held-out pairs by |r_a − r_b|: how often the higher score is the preferred summary.</p>
+      <p class="doc">How often the higher score is the preferred summary, with 95 % intervals.${error !==
+          undefined && ` Mean distance from the ideal: ${percent(error, 1)}.`}</p>
     </figure>
   `;
+}
+
+/** How scores lie: the share of each kind of summary in each bin. */
+export function histogramChart({ edges, ...counts }: ScoreHistogram): Html {
+  const kinds = [["chosen", 1], ["rejected", 2], ["reference", 3]] as const;
+  const x = edges.slice(1).map((edge, i) => Number(((edge + edges[i]) / 2).toPrecision(4)));
+  const means: Content[] = [];
+  const series = kinds.flatMap(([name, colour]): Series[] => {
+    const total = counts[name].reduce((sum, count) => sum + count, 0);
+    if (total === 0) return [];
+    const mean = counts[name].reduce((sum, count, i) => sum + count * x[i], 0) / total;
+    means.push(`${name} ${fixed(mean)}`);
+    return [{ name, x, y: counts[name].map((count) => count / total), colour }];
+  });
+  return lineChart({
+    title: "Scores",
+    unit: "% of summaries in a bin",
+    xName: "normalised score, points",
+    doc: `Held-out pairs and the evaluation posts' references; means about ${means.join(", ")}.`,
+    share: true,
+    keys: "names",
+    include: [0],
+    series,
+  });
 }
 
 /** A share with its interval on an axis from 0 to 100 %, one half marked. */

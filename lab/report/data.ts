@@ -132,13 +132,17 @@ export interface AuthorFigures {
 export interface Match {
   ours: Author | `best-of-${number}`;
   theirs: Author;
-  /** The judge's name; "gold" for the gold rule, "reward" for our own reward model. */
+  /** "gold" for the gold rule, "reward" for our own reward model, "second" for another; else a language model's name. */
   judge: string;
   /** How often each pair was asked. */
   orders: "both" | "random";
   raw: WinRate;
   /** Share of pairs on which the two orders disagreed, where both were asked. */
   orderDisagreement?: number;
+  /** Share of verdicts for the summary shown first, ties left out, where both orders were asked: one half without bias. */
+  firstPreferred?: number;
+  /** Share of answers without a verdict, which chance has decided; of language models only. */
+  unread?: number;
   /** At equal length (P1 App. F); a row of {@link LengthControlled}. */
   lengthControlled?: LengthControlled["policies"][number];
   byLength?: LengthBin[];
@@ -170,21 +174,91 @@ export interface AccuracyRow {
 export interface CalibrationBucket {
   /** Mean margin. */
   margin: number;
-  /** Share of pairs in which the higher score is the preferred summary. */
+  /** Share of pairs in which the higher score is the preferred summary, with its 95 % interval. */
   accuracy: number;
+  lower?: number;
+  upper?: number;
+  /** What the share would be if scores were log odds: mean of σ(|r_a − r_b|). */
+  expected?: number;
   count: number;
+}
+
+/** How scores lie: counts in bins of equal width, the outer ones open to their sides. */
+export interface ScoreHistogram {
+  /** Ends of the bins, points: one more than bins. */
+  edges: number[];
+  chosen: number[];
+  rejected: number[];
+  /** Of the reference summaries of the evaluation posts. */
+  reference: number[];
 }
 
 /** How the reward model fares on held-out pairs. */
 export interface RewardFigures {
   accuracy: AccuracyRow[];
   calibration: CalibrationBucket[];
+  /** Mean over pairs of |accuracy − expected| of their bucket. */
+  calibrationError?: number;
+  distribution?: ScoreHistogram;
   /** Mean normalised score of the SFT references; 0 ± 0.001 if normalisation works. */
   referenceMean?: number;
   /** Share of wrong labels, where it is known. */
   labelNoise?: number;
   /** Share of pairs whose label agrees with the gold rule. */
   goldAgreement?: number;
+}
+
+/** What asking a remote judge took in this invocation. */
+export interface JudgingFigures {
+  judge: string;
+  comparisons: number;
+  /** Of those, how many had been answered in an earlier invocation. */
+  kept: number;
+  /** Sent; and those among them that were sent again after a failure. */
+  requests: number;
+  repeated: number;
+  /** As the endpoint counts them. */
+  promptTokens: number;
+  completionTokens: number;
+  /** In the unit of the configured prices; absent where these are not known. */
+  cost?: number;
+  /** Answers without a verdict, kept ones included. */
+  unread: number;
+}
+
+/** Scores at a distance from the SFT policy, both at the sampling temperature. */
+export interface OptimisationPoint {
+  /** nats a response; of best-of-n by formula, of PPO as estimated in training. */
+  kl: number;
+  /** Our reward model's score, no penalty in it. */
+  reward: number;
+  /** The gold rule's, where there is one. */
+  gold?: number;
+}
+
+/** How scores rise, and the gold score perhaps falls, with distance: the over-optimisation plot. */
+export interface Optimisation {
+  /** Mean over all samples of the SFT policy; KL 0. Absent where no best-of-n was drawn. */
+  sft?: OptimisationPoint;
+  bestOf: (OptimisationPoint & { n: number })[];
+  /** Means over runs of updates; `update` is the last of its run. */
+  ppo: (OptimisationPoint & { update: number })[];
+}
+
+/** A line of `samples.jsonl`: a summary of one of a fixed set of posts during PPO. */
+export interface TrainingSample {
+  stage: StageName;
+  /** 0 is the SFT policy. */
+  update: number;
+  id: string;
+  title: string;
+  reference: string;
+  summary: string;
+  /** Tokens. */
+  length: number;
+  ended: boolean;
+  reward: number;
+  gold?: number;
 }
 
 /** One summary in the table of posts. */
@@ -227,7 +301,10 @@ export interface Evaluation {
   /** Wins first by the judge that counts. */
   matches: Match[];
   bestOf: BestOfN[];
+  optimisation?: Optimisation;
   reward?: RewardFigures;
+  /** Present where a remote judge was asked. */
+  judging?: JudgingFigures;
   samples: SampleRow[];
   /** Sentences that a reader of the figures must know. */
   notes?: string[];
@@ -241,6 +318,8 @@ export interface ReportData {
   plan?: StagePlan[];
   metrics: MetricRecord[];
   alarms?: Alarm[];
+  /** `samples.jsonl`. */
+  samples?: TrainingSample[];
   evaluation?: Evaluation;
   /** ISO 8601, UTC; when the report was made. */
   madeAt: string;

@@ -7,7 +7,7 @@ import { resultSection, samplesSection } from "./result_sections.ts";
 import { configurationSection, runSection } from "./run_sections.ts";
 import { has, ppoSection, rewardSection, sftSection } from "./stage_sections.ts";
 import { script, style } from "./style.ts";
-import { judgeName, matchOf, runtimeName } from "./words.ts";
+import { interval, judgeName, matchOf, runtimeName } from "./words.ts";
 
 /** The whole page as HTML text. Parts whose figures are missing are left out. */
 export function buildReport(data: ReportData): string {
@@ -82,10 +82,11 @@ function lead({ run, stages, evaluation }: ReportData): string {
   const seconds = stages.filter(({ ran }) => ran).reduce((sum, stage) => sum + stage.seconds, 0);
   const { adapter, runtime } = run.device;
   const times = seconds > 0 ? ` in ${duration(seconds)}` : "";
+  const first = evaluation?.matches[0];
   const judged = evaluation
-    ? ` Judged by ${
-      judgeName(evaluation.matches[0]?.judge ?? "nobody")
-    } on ${evaluation.posts} ${evaluation.split} posts.`
+    ? ` Judged by ${judgeName(first?.judge ?? "nobody")} on ${
+      first?.raw.count ?? evaluation.posts
+    } ${evaluation.split} posts.`
     : "";
   return `TL;DR summaries, the published recipe: ${
     stages.map(({ name }) => name).join(" → ")
@@ -128,8 +129,9 @@ function tiles({ evaluation }: ReportData): Content {
   };
   const win = evaluation && matchOf(evaluation, "ppo", "sft");
   if (win) {
-    const { rate, lower, upper } = win.raw;
-    found.push(["PPO preferred to SFT", percent(rate), `95 %: ${percent(lower)} to ${percent(upper)}`]);
+    const { raw, lengthControlled } = win;
+    const equal = lengthControlled ? `; at equal length ${percent(lengthControlled.rate)}` : "";
+    found.push(["PPO preferred to SFT", percent(raw.rate), `95 %: ${interval(raw)}${equal}`]);
   }
   change(
     "Gold score, SFT → PPO",

@@ -142,7 +142,7 @@ export function configurationSection({ run }: ReportData): Html {
       : `${different.length} of ${configFields.length} fields differ from the published recipe.`}</p>
     ${different.length > 0 && html`
       <div class="scroll">
-        <table>
+        <table class="fields">
           <thead>
             <tr>
               <th scope="col">Field</th>
@@ -156,9 +156,9 @@ export function configurationSection({ run }: ReportData): Html {
             return html`
               <tr>
                 <th scope="row"><code>${path}</code></th>
-                <td class="number">${formatValue(value) || "none"}</td>
-                <td class="number">${formatValue(published) || "none"}</td>
-                <td>${field.doc}${field.unit && html`
+                <td class="number" data-label="Here">${formatValue(value) || "none"}</td>
+                <td class="number" data-label="Published">${formatValue(published) || "none"}</td>
+                <td class="whole">${field.doc}${field.unit && html`
                   <small>${field.unit}</small>
                 `}</td>
               </tr>
@@ -170,14 +170,14 @@ export function configurationSection({ run }: ReportData): Html {
     <details style="margin-top:12px">
       <summary>all fields</summary>
       <div class="scroll">
-        <table>
+        <table class="fields">
           <tbody>${configFields.map(({ path, field }) =>
             html`
               <tr>
                 <th scope="row"><code>${path}</code></th>
-                <td class="number">${formatValue(valueAt(config, path)) || "none"}</td>
-                <td>${field.doc}</td>
-                <td><small>${field.from}</small></td>
+                <td class="number whole">${formatValue(valueAt(config, path)) || "none"}</td>
+                <td class="whole">${field.doc}</td>
+                <td class="whole"><small>${field.from}</small></td>
               </tr>
             `
           )}</tbody>

@@ -1,9 +1,18 @@
 /** The report's sections on the trained stages: curves, invariants, accuracy. */
 import { duration, fixed, formatFigure, groupThousands, percent, shortCount } from "../format.ts";
 import { metrics } from "../metrics.ts";
-import { calibrationChart, type ChartOptions, intervalBar, lineChart, type Series } from "./chart.ts";
+import {
+  calibrationChart,
+  type ChartOptions,
+  histogramChart,
+  intervalBar,
+  lineChart,
+  type Series,
+} from "./chart.ts";
+import { courseSection } from "./course_section.ts";
 import type { ReportData, StageName } from "./data.ts";
 import { type Content, type Html, html, trusted } from "./html.ts";
+import { interval } from "./words.ts";
 
 export function has({ metrics: records }: ReportData, stage: StageName): boolean {
   return records.some((record) => record.stage === stage);
@@ -120,7 +129,8 @@ ${
       ...(noise ? { rule: { y: 1 - noise, name: `ceiling: ${percent(noise)} of labels are wrong` } } : {}),
     })
   }
-${figures ? calibrationChart(figures.calibration) : null}
+${figures ? calibrationChart(figures.calibration, figures.calibrationError) : null}
+${figures?.distribution ? histogramChart(figures.distribution) : null}
 ${chartOf(data, "reward", ["precis/margin"])}
 ${chartOf(data, "reward", ["grad_norm"])}
 ${chartOf(data, "reward", ["lr"])}
@@ -145,24 +155,24 @@ ${
                 <th scope="row">${by === "all"
                   ? "All"
                   : html`<small class="muted">${by}</small> ${name}`}</th>
-                <td class="number"><b>${percent(accuracy.rate, 1)}</b> <small>${percent(
-                  accuracy.lower,
-                )}–${percent(accuracy.upper)}</small></td>
+                <td class="number"><b>${percent(accuracy.rate, 1)}</b> <small>${interval(
+                  accuracy,
+                )}</small></td>
                 <td>${intervalBar(accuracy)}</td>
                 <td class="number">${groupThousands(accuracy.count)}</td>
                 <td class="number">${loss === undefined ? "–" : fixed(loss, 3)}</td>
                 </tr>
             `
           )}</tbody>
-          <caption>${[
-            figures?.goldAgreement !== undefined &&
-            `The gold rule agrees with ${percent(figures.goldAgreement, 1)} of these labels.`,
-            figures?.referenceMean !== undefined &&
-            `Mean score of the SFT references after normalisation: ${fixed(figures.referenceMean, 4)}.`,
-            "Confidence: 1 and 9 are the sure ends of the scale.",
-          ].filter((one) => one).join(" ")}</caption>
         </table>
       </div>
+      <p class="caption">${[
+        figures?.goldAgreement !== undefined &&
+        `The gold rule agrees with ${percent(figures.goldAgreement, 1)} of these labels.`,
+        figures?.referenceMean !== undefined &&
+        `Mean score of the SFT references after normalisation: ${fixed(figures.referenceMean, 4)}.`,
+        "Confidence: 1 and 9 are the sure ends of the scale.",
+      ].filter((one) => one).join(" ")}</p>
     `
   }`;
 }
@@ -220,5 +230,6 @@ ${chartOf(data, "ppo", ["policy/approxkl_avg"])}
 ${chartOf(data, "ppo", ["grad_norm"])}
 ${chartOf(data, "ppo", [["objective/kl_coef", { colour: 4 }]])}
 ${chartOf(data, "ppo", ["lr"])}
-</div>`;
+</div>
+${courseSection(data.samples ?? [])}`;
 }

@@ -61,7 +61,7 @@ svg text { font: 10.5px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sa
 svg path { fill: none; stroke: var(--k); stroke-width: 1.8; stroke-linejoin: round; stroke-linecap: round; }
 svg path.faint { stroke-width: 1; opacity: .32; }
 svg circle { fill: var(--k); }
-svg .grid { stroke: var(--grid); } svg .rule { stroke: var(--muted); stroke-dasharray: 3 3; opacity: .8; }
+svg .grid { stroke: var(--grid); } svg .tick { stroke: var(--muted); opacity: .6; } svg .whisker { stroke: var(--k); stroke-width: 1.4; opacity: .55; } svg .rule { stroke: var(--muted); stroke-dasharray: 3 3; opacity: .8; }
 svg .cursor { stroke: var(--muted); stroke-width: 1; opacity: 0; } svg .cursor.on { opacity: .7; }
 .interval { width: 160px; height: 16px; display: block; }
 .interval .half { stroke: var(--muted); opacity: .55; stroke-dasharray: 2 2; }
@@ -77,7 +77,7 @@ tbody th { font-weight: 550; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .number small, td small { color: var(--muted); font-size: 12px; }
 tr.strong td, tr.strong th { background: var(--accent-soft); }
-caption { caption-side: bottom; text-align: left; color: var(--muted); font-size: 12.5px; padding: 8px 14px 10px; border-top: 1px solid var(--line); }
+.caption { color: var(--muted); font-size: 12.5px; line-height: 1.45; margin: 8px 2px 0; max-width: 110ch; }
 .author { white-space: nowrap; }
 .author::before { content: ""; display: inline-block; width: 8px; height: 8px; border-radius: 50%; margin-right: 7px; background: var(--k); }
 .a-reference { --k: var(--c3); } .a-base { --k: var(--c4); } .a-sft { --k: var(--c1); } .a-ppo, .a-best { --k: var(--c2); }
@@ -89,18 +89,23 @@ caption { caption-side: bottom; text-align: left; color: var(--muted); font-size
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 14px; align-items: start; }
 .columns h3 { margin-top: 20px; }
 .samples { table-layout: fixed; font-size: 13.5px; line-height: 1.5; }
-.samples th:first-child { width: 29%; }
+.samples th:first-child { width: 25%; }
 .samples td { overflow-wrap: break-word; }
 .samples tbody tr:first-child td { border-top-color: var(--line); }
 .samples .title { font-weight: 600; margin: 0; }
 .samples .sub { color: var(--muted); font-size: 12px; margin: 0 0 4px; }
 .samples p { margin: 0; }
-.samples .scores { margin-top: 6px; font-size: 12px; color: var(--muted); font-variant-numeric: tabular-nums; display: flex; flex-wrap: wrap; gap: 0 10px; }
-.samples .scores b { color: var(--ink); font-weight: 600; }
+.scores { margin-top: 6px; font-size: 12px; color: var(--muted); font-variant-numeric: tabular-nums; display: flex; flex-wrap: wrap; gap: 0 10px; }
+.scores b { color: var(--ink); font-weight: 600; }
 .samples .best { color: var(--good); }
 details summary { cursor: pointer; color: var(--muted); font-size: 12.5px; }
 details[open] summary { margin-bottom: 4px; }
 .samples details summary { list-style-position: inside; }
+.courses { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr)); gap: 14px; align-items: start; }
+.course > summary { color: var(--ink); font-size: 14px; font-weight: 600; overflow-wrap: anywhere; }
+.course table { table-layout: fixed; font-size: 13.5px; }
+.course th.number { width: 64px; } .course td { overflow-wrap: break-word; }
+.course p { margin: 0; } .course .scores { margin-top: 2px; }
 mark { color: inherit; background: none; padding: 0 1px; border-radius: 2px; text-underline-offset: 3px; text-decoration-thickness: 2px; text-decoration-skip-ink: none; }
 mark.fact { background: var(--good-soft); text-decoration: underline solid var(--good); text-decoration-thickness: 1.5px; }
 mark.fault { background: var(--bad-soft); text-decoration: underline wavy var(--bad); text-decoration-thickness: 1px; }
@@ -122,7 +127,15 @@ footer { color: var(--muted); font-size: 12.5px; margin: 48px 0 40px; padding-to
   th:first-child, td:first-child { padding-left: 12px; }
   .tiles { grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 8px; }
   .tile { padding: 11px 12px; } .tile .value { font-size: 22px; }
-  .samples thead { display: none; }
+  .scroll tbody th[scope=row] { position: sticky; left: 0; background: var(--panel); }
+  .scroll tr.strong th[scope=row] { background: var(--accent-soft); }
+  .fields thead, .samples thead { display: none; }
+  .fields, .fields tbody { display: block; width: 100%; }
+  .fields tr { display: grid; grid-template-columns: 1fr 1fr; gap: 2px 12px; padding: 8px 12px; border-top: 1px solid var(--line); }
+  .fields tr:first-child { border-top: 0; }
+  .fields tbody th[scope=row], .fields td, .fields td:first-child, .fields td:last-child { display: block; position: static; border: 0; padding: 0; text-align: left; white-space: normal; overflow-wrap: anywhere; }
+  .fields tbody th, .fields .whole { grid-column: 1 / -1; }
+  .fields td[data-label]::before { content: attr(data-label) " "; color: var(--muted); font-size: 12px; }
   .samples, .samples tbody, .samples tr, .samples td { display: block; width: 100%; }
   .samples tr { padding: 12px 14px; border-top: 1px solid var(--line); }
   .samples tr:first-child { border-top: 0; }

@@ -66,12 +66,12 @@ export function terminalSummary(
   return lines.map((line) => fitColumns(line, columns).trimEnd()).join("\n");
 }
 
-function matchLine({ ours, theirs, raw, lengthControlled, judge }: Match): string {
+function matchLine({ ours, theirs, raw, lengthControlled, judge, orderDisagreement = 0 }: Match): string {
   const range = `${percent(raw.lower)} to ${percent(raw.upper)}`;
   const equal = lengthControlled ? `, at equal length ${percent(lengthControlled.rate)}` : "";
   return `${authorName(ours)} over ${authorName(theirs)}: ${percent(raw.rate)} (${range}${equal}) by ${
     judgeName(judge)
-  }`;
+  }${orderDisagreement > 0 ? `; orders differ on ${percent(orderDisagreement)}` : ""}`;
 }
 
 function sampleLine({ author, text, gold, reward }: SampleSummary, columns: number): string {

@@ -1,10 +1,16 @@
 /** Names and numbers as the report writes them. */
-import { fixed } from "../format.ts";
+import { fixed, percent } from "../format.ts";
+import type { Rate } from "../winrate.ts";
 import { type Author, authorName, type Evaluation, type Match, type Mean } from "./data.ts";
 import { type Content, type Html, html } from "./html.ts";
 
 export function judgeName(judge: string): string {
-  return judge === "gold" ? "the gold rule" : judge === "reward" ? "the reward model" : judge;
+  const names: Record<string, string> = {
+    gold: "the gold rule",
+    reward: "the reward model",
+    second: "a second reward model",
+  };
+  return names[judge] ?? judge;
 }
 
 export function runtimeName(runtime: string): string {
@@ -22,6 +28,11 @@ export function mean({ mean, lower, upper }: Mean, decimals = 2): Content {
   return half === undefined
     ? fixed(mean, decimals)
     : html`${fixed(mean, decimals)} <small>± ${fixed(half, decimals)}</small>`;
+}
+
+/** "72–83 %". */
+export function interval({ lower, upper }: Rate): string {
+  return `${fixed(100 * lower, 0)}–${percent(upper)}`;
 }
 
 export function signed(value: number): string {

@@ -1,7 +1,7 @@
 /**
  * Evaluation: base model, SFT and PPO summarise held-out posts; the reward model, the data's gold rule and ROUGE measure what they
- * wrote. Only one model is on the device at a time. What one model gave is kept in `evaluation/` until all is done, so that a stopped
- * evaluation goes on with the next model.
+ * wrote. Only one model is on the device at a time. What one model gave is kept in `evaluation/`, so that a stopped evaluation goes on with
+ * the next model, and another judge finds all that was written.
  */
 import { digestOfJson, joinPath, readJson, writeJson } from "../bytes.ts";
 import { queryAt, readTable, sequenceAt, type SummarisedPost, type TokenTable } from "../dataset.ts";
@@ -15,7 +15,6 @@ import {
   authorFigures,
   chooseBest,
   entriesOf,
-  judgesOf,
   meanOf,
   metricsOf,
   sampleRow,
@@ -23,7 +22,8 @@ import {
   summaryOf,
   type Written,
 } from "./evaluation_figures.ts";
-import { playMatches } from "./matches.ts";
+import { judge } from "./judging.ts";
+import { optimisationOf } from "./optimisation.ts";
 import { tablePath } from "./preprocess.ts";
 import { heldOutPairs, measureReward, referenceCount } from "./reward_figures.ts";
 import { cutAtEos, referenceLosses } from "./sft.ts";
@@ -84,7 +84,7 @@ export function evaluationPath(run: string): string {
 
 /**
  * Evaluates whatever models the run has and writes `evaluation.json`, and all summaries to `summaries.json`.
- * @param inputs digest of what the evaluation depends on
+ * @param inputs digest of what summaries and scores depend on, the judge left out
  * @throws Stopped when the run is asked to stop; RangeError where there are no posts, or a score is not finite
  */
 export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
@@ -138,10 +138,13 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
 
   const entries = entriesOf(run, posts, written, reward?.scores ?? {});
   const best = reward && sft ? chooseBest(run, posts, sft.samples, reward.samples) : [];
-  const judges = judgesOf(run, reward !== undefined, notes);
-  const matches = await playMatches(posts, [...entries, ...best.map(({ entry }) => entry)], judges, {
-    orders: fields.orders,
-    seed: config.seed,
+  const all = [...entries, ...best.map(({ entry }) => entry)];
+  const { matches, judging } = await judge(run, {
+    posts,
+    entries: all,
+    hasReward: reward !== undefined,
+    notes,
+    keep: async (name, judge, measure) => kept(run, await digestOfJson({ key, judge }), name, measure),
   });
   const authors = entries.map((entry) => authorFigures(entry, posts, written[entry.author as Author]!));
   const figuresOf = (author: Author) => authors.find((figures) => figures.author === author)!;
@@ -152,9 +155,7 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
   }
   notes.push(...sizeNotes(work, authors), ...(reward?.notes ?? []));
 
-  const rows = posts.map((post, i) =>
-    sampleRow(run, post, i, [...entries, ...best.map(({ entry }) => entry)], written, best)
-  );
+  const rows = posts.map((post, i) => sampleRow(run, post, i, all));
   const evaluation: Evaluation = {
     format: 1,
     posts: posts.length,
@@ -163,14 +164,16 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
     authors,
     matches,
     bestOf: best.map(({ figures }) => figures),
+    optimisation: await optimisationOf(run, posts, sft?.samples ?? [], reward?.samples ?? [], best),
     reward: reward?.figures,
+    judging,
     samples: rows.slice(0, fields.table),
     notes,
   };
   await writeJson(files, joinPath(run.path, "summaries.json"), rows);
   await writeJson(files, evaluationPath(run.path), evaluation);
   await logMetrics(run, "evaluate", 0, metricsOf(evaluation));
-  await files.remove(joinPath(run.path, "evaluation"));
+  progress.step(steps);
   progress.done(summaryOf(evaluation));
   return evaluation;
 }
@@ -329,13 +332,15 @@ function measureWithReward(
     for (const [author, summaries] of Object.entries(written) as [Author, Written[]][]) {
       scores[author] = await score(summaries.map(({ tokens }, i) => joined(work.queries[i], tokens)));
     }
-    const flat = await score(
-      samples.flatMap((some, i) => some.map(({ tokens }) => joined(work.queries[i], tokens))),
-    );
-    const { figures, notes } = await measureReward(run, score);
+    // Post by post: with its query before it, a sample takes many times the room that it takes alone.
+    const sampleScores: number[][] = [];
+    for (const [i, some] of samples.entries()) {
+      sampleScores.push(await score(some.map(({ tokens }) => joined(work.queries[i], tokens))));
+    }
+    const { figures, notes } = await measureReward(run, score, scores.reference);
     return {
       scores,
-      samples: samples.map((some, i) => flat.slice(i * some.length, (i + 1) * some.length)),
+      samples: sampleScores,
       figures,
       notes,
     };

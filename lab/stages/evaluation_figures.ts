@@ -14,7 +14,7 @@ import type {
 import { meanRouge, rouge } from "../rouge.ts";
 import type { Run } from "../run.ts";
 import { bestOfNKl } from "../winrate.ts";
-import type { Entry, JudgeName } from "./matches.ts";
+import type { Entry } from "./matches.ts";
 
 /** A summary as it is kept between models. */
 export interface Written {
@@ -38,6 +38,7 @@ export function entriesOf(
       author,
       texts: summaries.map(({ text }) => text),
       lengths: summaries.map(({ tokens }) => tokens.length),
+      ended: summaries.map(({ ended }) => ended),
       scores: {
         ...(run.gold && { gold: summaries.map(({ text }, i) => run.gold!(posts[i], text)) }),
         ...(rewards[author] && { reward: rewards[author] }),
@@ -49,8 +50,6 @@ export function entriesOf(
 export interface Best {
   entry: Entry;
   figures: BestOfN;
-  /** Whether the chosen sample of each post ended. */
-  ended: boolean[];
 }
 
 /** For each n the sample that the reward model likes best among a post's first n; the earliest of equals. */
@@ -72,7 +71,13 @@ export function chooseBest(
     };
     const lengths = chosen.map(({ tokens }) => tokens.length);
     return {
-      entry: { author: `best-of-${n}`, texts: chosen.map(({ text }) => text), lengths, scores },
+      entry: {
+        author: `best-of-${n}`,
+        texts: chosen.map(({ text }) => text),
+        lengths,
+        ended: chosen.map(({ ended }) => ended),
+        scores,
+      },
       figures: {
         n,
         kl: bestOfNKl(n),
@@ -80,35 +85,8 @@ export function chooseBest(
         reward: meanOf(scores.reward!),
         length: meanOf(lengths),
       },
-      ended: chosen.map(({ ended }) => ended),
     };
   });
-}
-
-/** The judges that there are, the configured one first. */
-export function judgesOf(
-  run: Pick<Run, "config" | "gold">,
-  hasReward: boolean,
-  notes: string[],
-): JudgeName[] {
-  const wanted = run.config.evaluate.judge;
-  const judges = ([wanted, wanted === "gold" ? "reward" : "gold"] as const).filter((judge) =>
-    judge === "gold" ? run.gold !== undefined : hasReward
-  );
-  if (judges.length === 0) notes.push("There is no judge: train the reward model for win rates.");
-  else if (judges[0] !== wanted) {
-    notes.push(
-      wanted === "gold"
-        ? "The data have no gold rule, so the reward model judges."
-        : "There is no reward model, so the gold rule judges.",
-    );
-  }
-  if (judges[0] === "reward") {
-    notes.push(
-      "The judge is the reward model that PPO was trained against: its win rates flatter PPO and best-of-n.",
-    );
-  }
-  return judges;
 }
 
 export function authorFigures(
@@ -167,8 +145,6 @@ export function sampleRow(
   post: SummarisedPost,
   row: number,
   entries: readonly Entry[],
-  written: Partial<Record<Author, Written[]>>,
-  best: readonly Best[],
 ): SampleRow {
   // Phrases are marked where they will be shown.
   const facts = run.gold && row < run.config.evaluate.table ? post.facts : undefined;
@@ -179,8 +155,7 @@ export function sampleRow(
     gold: entry.scores.gold?.[row],
     reward: entry.scores.reward?.[row],
     length: entry.lengths[row],
-    ended: (written[entry.author as Author]?.[row] ?? { ended: undefined }).ended ??
-      best.find((one) => one.entry === entry)?.ended[row],
+    ended: entry.ended[row],
     ...(facts && markedPhrases({ title, post: text, facts }, entry.texts[row])),
   }));
   return {
@@ -209,8 +184,9 @@ export function metricsOf({ authors, matches, bestOf, reward }: Evaluation): Rec
     put(`${author}/loss_response`, lossResponse);
   }
   for (const { ours, theirs, judge, raw, lengthControlled } of matches) {
-    put(`${ours}_vs_${theirs}/${judge}/win_rate`, raw.rate);
-    put(`${ours}_vs_${theirs}/${judge}/win_rate_at_equal_length`, lengthControlled?.rate);
+    const match = `${ours}_vs_${theirs}/${judge.replaceAll(/[^\w.-]+/g, "_")}`;
+    put(`${match}/win_rate`, raw.rate);
+    put(`${match}/win_rate_at_equal_length`, lengthControlled?.rate);
   }
   for (const { n, gold, reward } of bestOf) {
     put(`best-of-${n}/gold`, gold);

@@ -1,7 +1,9 @@
 /** What PPO leaves to look at: the facts that must hold in the first update, per-token records, the fixed posts' summaries. */
+import { DamagedFileError, type Files } from "../bytes.ts";
 import { queryAt, readTable, rowCount } from "../dataset.ts";
+import { readJsonl } from "../jsonl.ts";
 import type { Qwen2 } from "../qwen2.ts";
-import type { Invariant } from "../report/data.ts";
+import type { Invariant, TrainingSample } from "../report/data.ts";
 import { heed, type Run } from "../run.ts";
 import { joined, sequenceScores } from "../scoring.ts";
 import { stageKeys } from "../training.ts";
@@ -132,4 +134,23 @@ export async function sampleTable(
       ...(run.gold ? { gold: run.gold(post, text) } : {}),
     };
   }));
+}
+
+/**
+ * Reads the summaries that were sampled in the course of training; none where there is no file.
+ * @throws DamagedFileError naming file and line where one is no such summary
+ */
+export async function readSamples(files: Files, path: string): Promise<TrainingSample[]> {
+  const samples: TrainingSample[] = [];
+  if (!await files.exists(path)) return samples;
+  for await (const { line, value } of readJsonl(files, path)) {
+    const sample = (value ?? {}) as Partial<TrainingSample>;
+    const texts = [sample.stage, sample.id, sample.title, sample.reference, sample.summary];
+    const numbers = [sample.update, sample.length];
+    if (texts.some((text) => typeof text !== "string") || numbers.some((x) => typeof x !== "number")) {
+      throw new DamagedFileError(`${path}:${line} is not a line of samples; correct or remove the line.`);
+    }
+    samples.push(sample as TrainingSample);
+  }
+  return samples;
 }

@@ -1,9 +1,9 @@
 /** How the reward model fares on held-out pairs: accuracy by split, batch and confidence, calibration, and the labels' own noise. */
 import type { Comparison } from "../comparisons.ts";
 import { inMemory, readTable, rowCount, sequenceAt } from "../dataset.ts";
-import type { AccuracyRow, CalibrationBucket, RewardFigures } from "../report/data.ts";
+import type { AccuracyRow, CalibrationBucket, RewardFigures, ScoreHistogram } from "../report/data.ts";
 import type { Run } from "../run.ts";
-import { winRate } from "../winrate.ts";
+import { wilsonInterval, winRate } from "../winrate.ts";
 import { tablePath } from "./preprocess.ts";
 
 /** Splits that the reward model was not trained on; cnndm is out of its distribution. */
@@ -13,6 +13,8 @@ type HeldOut = typeof heldOut[number];
 const referenceRows = 256;
 /** Calibration buckets, and the fewest pairs that make one. */
 const mostBuckets = 10, fewestPairs = 20;
+/** Bins of the score histogram, and how many standard deviations they reach to either side. */
+const bins = 32, reach = 4;
 
 /** A held-out pair with the scores that it was given. */
 export interface ScoredPair extends Pick<Comparison, "batch" | "confidence"> {
@@ -40,11 +42,13 @@ export function referenceCount(run: Pick<Run, "dataset" | "config">): number {
 /**
  * Scores held-out pairs and training references and adds them up.
  * @param score gives the normalised score of each sequence at its last token
+ * @param references scores of held-out reference summaries, for the histogram
  * @returns the figures, and sentences on what they were measured over
  */
 export async function measureReward(
   run: Pick<Run, "dataset" | "config" | "files" | "path" | "gold">,
   score: (sequences: readonly Uint32Array[]) => Promise<number[]>,
+  references: readonly number[] = [],
 ): Promise<{ figures: RewardFigures; notes: string[] }> {
   const { dataset, files, gold } = run;
   const chosenPairs = heldOutPairs(run);
@@ -76,7 +80,7 @@ export async function measureReward(
       });
     });
   }
-  const figures = rewardFigures(pairs);
+  const figures = rewardFigures(pairs, references);
   const notes: string[] = [];
   const held = heldOut.reduce((sum, split) => sum + dataset.pairs[split].length, 0);
   if (pairs.length < held) {
@@ -106,7 +110,10 @@ export async function measureReward(
 }
 
 /** The figures of scored pairs. Shares and losses are over TL;DR pairs except where a row is named after a CNN/DM split or batch. */
-export function rewardFigures(pairs: readonly ScoredPair[]): RewardFigures {
+export function rewardFigures(
+  pairs: readonly ScoredPair[],
+  references: readonly number[] = [],
+): RewardFigures {
   const main = pairs.filter(({ split }) => split !== "cnndm");
   const accuracy: AccuracyRow[] = [];
   if (main.length > 0) accuracy.push(accuracyRow("all", "validation", main));
@@ -131,9 +138,21 @@ export function rewardFigures(pairs: readonly ScoredPair[]): RewardFigures {
     judged.length === 0
       ? undefined
       : judged.filter(({ goldMargin }) => counts(goldMargin!)).length / judged.length;
+  const buckets = calibration(main);
   return {
     accuracy,
-    calibration: calibration(main),
+    calibration: buckets,
+    ...(main.length > 0 && {
+      calibrationError: buckets.reduce(
+        (sum, { accuracy, expected, count }) => sum + count / main.length * Math.abs(accuracy - expected!),
+        0,
+      ),
+      distribution: histogram({
+        chosen: main.map(({ chosen }) => chosen),
+        rejected: main.map(({ rejected }) => rejected),
+        reference: references,
+      }),
+    }),
     labelNoise: share((margin) => margin < 0),
     goldAgreement: share((margin) => margin > 0),
   };
@@ -173,12 +192,42 @@ function calibration(pairs: readonly ScoredPair[]): CalibrationBucket[] {
   return Array.from({ length: buckets }, (_, i) => {
     const edge = (n: number) => Math.round(n * sorted.length / buckets);
     const inside = sorted.slice(edge(i), edge(i + 1));
+    const right = inside.reduce((sum, pair) => sum + outcomeOf(pair), 0);
+    const [lower, upper] = wilsonInterval(right, inside.length);
     return {
       margin: average(inside.map(size)),
-      accuracy: average(inside.map(outcomeOf)),
+      accuracy: right / inside.length,
+      lower,
+      upper,
+      expected: average(inside.map((pair) => 1 / (1 + Math.exp(-size(pair))))),
       count: inside.length,
     };
   });
+}
+
+/** Counts in bins of equal width over the mean of all ± a few deviations; what lies beyond is in the outermost. */
+export function histogram(
+  groups: Record<"chosen" | "rejected" | "reference", readonly number[]>,
+): ScoreHistogram {
+  const all = Object.values(groups).flat();
+  const mean = average(all);
+  const deviation = Math.sqrt(average(all.map((x) => (x - mean) ** 2))) || 1;
+  const least = all.reduce((a, b) => Math.min(a, b)), most = all.reduce((a, b) => Math.max(a, b));
+  const low = Math.max(least, mean - reach * deviation);
+  const high = Math.max(low + 1e-6, Math.min(most, mean + reach * deviation));
+  const counts = (values: readonly number[]) => {
+    const found = new Array<number>(bins).fill(0);
+    for (const x of values) {
+      found[Math.max(0, Math.min(bins - 1, Math.floor((x - low) / (high - low) * bins)))]++;
+    }
+    return found;
+  };
+  return {
+    edges: Array.from({ length: bins + 1 }, (_, i) => low + i / bins * (high - low)),
+    chosen: counts(groups.chosen),
+    rejected: counts(groups.rejected),
+    reference: counts(groups.reference),
+  };
 }
 
 function marginOf({ chosen, rejected }: ScoredPair): number {

@@ -4,6 +4,7 @@ import { diskFiles } from "../../headless/files.ts";
 import { generateTask, type Outcome, type World } from "../../headless/generate.ts";
 import { type Files, joinPath } from "../../lab/bytes.ts";
 import { random } from "../../lab/demo/random.ts";
+import { columnsOf } from "../../lab/format.ts";
 import { silent } from "../../lab/progress.ts";
 import { allocateQwen2, initialiseQwen2, saveQwen2 } from "../../lab/qwen2.ts";
 import type { Qwen2Config } from "../../lab/qwen2_config.ts";
@@ -35,6 +36,7 @@ async function makeRun(): Promise<string> {
     model: "demo",
     data: "demo",
   };
+  await Deno.writeTextFile(`${run}/empty.jsonl`, "\n");
   await Deno.writeTextFile(`${run}/run.json`, JSON.stringify({ format: 1, startedAt: "2026-01-01", config }));
   return run;
 }
@@ -135,6 +137,93 @@ slow("a post comes from standard input, a text file or JSON alike", async () => 
   assertEquals(await generateTask(["--model", run, "--post", `${folder}/post.json`], world()), printed);
 });
 
+const jsonl = [
+  {
+    id: "a",
+    subreddit: "pets",
+    title: "Goat | *one*",
+    post: "The goat <b>ate</b>\n\nmy | hat.",
+    summary: " Hat gone.",
+  },
+  { post: "A second post about a boat." },
+].map((row) => JSON.stringify(row)).join("\n");
+
+slow(
+  "many posts come from a JSONL file or standard input, in JSON as a list with their references",
+  async () => {
+    const run = await theRun(), folder = await Deno.makeTempDir();
+    await Deno.writeTextFile(`${folder}/posts.jsonl`, jsonl);
+    const args = ["--model", run, "--compare", "sft,ppo", "--format", "json", "--temperature", "1"];
+    const outcomes = JSON.parse(
+      await generateTask([...args, "--post", `${folder}/posts.jsonl`], world()),
+    ) as Outcome[];
+    assertEquals(
+      outcomes.map(({ post, reference, models }) => [post.id, post.subreddit, reference, models.length]),
+      [
+        ["a", "pets", { text: "Hat gone." }, 2],
+        [undefined, "relationships", undefined, 2],
+      ],
+    );
+    assertEquals(JSON.parse(await generateTask(args, world(jsonl))), outcomes);
+    const first = JSON.parse(await generateTask([...args, "--limit", "1"], world(jsonl))) as Outcome[];
+    const tokens = ({ models }: Outcome) => models.map(({ samples: [{ tokens }] }) => tokens);
+    assertEquals([first.length, tokens(first[0])], [1, tokens(outcomes[0])]);
+    // The first post's samples do not depend on how many posts follow, and a lone post is no list.
+    const { subreddit, title, post } = outcomes[0].post;
+    const lone = JSON.parse(
+      await generateTask([...args, "--subreddit", subreddit, "--title", title, "--text", post], world()),
+    ) as Outcome;
+    assertEquals(tokens(lone), tokens(outcomes[0]));
+    // What only looks like JSON is a post.
+    await generateTask(["--model", run], world("{sigh} my goat is gone"));
+  },
+);
+
+slow("a list of posts is a table as wide as the terminal, a list where that is too narrow", async () => {
+  const run = await theRun();
+  const args = ["--model", run, "--compare", "sft,ppo", "--demo", "2,7"];
+  for (const columns of [80, 100, 140]) {
+    const lines = (await generateTask(args, { ...world(), columns })).split("\n");
+    assertMatch(lines[0], /^input +│ SFT model tldr +│ PPO$/);
+    assertEquals(lines.filter((line) => line.startsWith("─")).length, 2);
+    for (const line of lines) {
+      assertEquals(columnsOf(line) <= columns, true, line);
+      assertEquals(line.split(/[│┼]/).length, 3, line);
+    }
+    assertMatch(lines.join("\n"), /Reference:/);
+  }
+  const narrow = await generateTask(args, { ...world(), columns: 60 });
+  assertMatch(narrow, /^reference /m);
+  assertEquals(narrow.match(/^ppo /gm)?.length, 2);
+});
+
+slow("Markdown is one table whose cells hold whatever a post holds", async () => {
+  const run = await theRun();
+  const args = ["--model", run, "--compare", "sft,ppo", "--format", "markdown"];
+  const lines = (await generateTask(args, world(jsonl))).split("\n");
+  assertEquals(lines.length, 4);
+  assertEquals(lines[0], "| input | reference | SFT model tldr | PPO |");
+  for (const line of lines) assertEquals(line.replaceAll("\\|", "").split("|").length, 6, line);
+  assertMatch(
+    lines[2],
+    /^\| \*\*r\/pets: Goat \\\| \\\*one\\\*\*\*<br>The goat &lt;b&gt;ate&lt;\/b&gt;<br>my \\\| hat\./,
+  );
+});
+
+slow("the page is whole, shows every summary and runs nothing", async () => {
+  const run = await theRun();
+  const page = await generateTask(
+    ["--model", run, "--compare", "sft,ppo", "--format", "html", "--demo", "2,3", "--samples", "2"],
+    world(),
+  );
+  assertMatch(page, /^<!doctype html>/);
+  assertEquals(/<script|(?:src|href)=/.test(page), false);
+  assertEquals(page.match(/class="scores"/g)?.length, 2 * (1 + 2 * 2));
+  assertMatch(page, /<mark class="fact">/);
+  const poisoned = await generateTask(["--model", run, "--format", "html"], world(jsonl));
+  assertEquals(poisoned.includes("<b>ate"), false);
+});
+
 slow("--help names every flag and asks for no GPU", async () => {
   const help = await generateTask(["--help"], {
     ...world(),
@@ -164,13 +253,32 @@ for (
       "a demo post beyond the last",
       ["--model", "RUN", "--demo", "999999"],
       null,
-      /--demo takes a number from 1 to \d+/,
+      /--demo takes numbers from 1 to \d+, not 999999/,
     ],
     [
       "a post that is not UTF-8",
       ["--model", "RUN"],
       Uint8Array.of(0x61, 0xff),
       /Standard input is not UTF-8/,
+    ],
+    [
+      "no post in the list",
+      ["--model", "RUN"],
+      '{"post": 3}',
+      /Standard input:1 has "post" that is not text/,
+    ],
+    [
+      "a list that ends in a fault",
+      ["--model", "RUN"],
+      '{"post": "a"}\n{"post"',
+      /Standard input:2 is not valid JSON/,
+    ],
+    ["an empty list", ["--model", "RUN", "--post", "RUN/empty.jsonl"], null, /empty\.jsonl has no posts/],
+    [
+      "a format that there is none of",
+      ["--format", "xml"],
+      "x",
+      /--format takes text, markdown, html or json/,
     ],
     [
       "a title that leaves no room",
@@ -219,6 +327,6 @@ slow("half a surrogate pair and a damaged JSON post are refused", async () => {
   await assertRejects(
     () => generateTask(["--model", run, "--post", `${folder}/bad.json`], world()),
     Error,
-    'no text "post"',
+    '"post" that is not text',
   );
 });

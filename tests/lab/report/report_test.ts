@@ -1,11 +1,12 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { columnsOf } from "../../../lab/format.ts";
 import { lineChart, movingAverage, ticks } from "../../../lab/report/chart.ts";
+import { courseSection, coursesOf } from "../../../lab/report/course_section.ts";
 import { escapeHtml, html, marked } from "../../../lab/report/html.ts";
 import { buildReport } from "../../../lab/report/report.ts";
 import { curve } from "../../../lab/report/stage_sections.ts";
 import { terminalSummary } from "../../../lab/report/summary.ts";
-import type { ReportData } from "../../../lab/report/data.ts";
+import type { ReportData, TrainingSample } from "../../../lab/report/data.ts";
 import { hostile, syntheticReport } from "./synthetic.ts";
 
 /** Text between tags, entities undone. */
@@ -22,6 +23,7 @@ Deno.test("a report of a whole run has all its parts", () => {
   for (
     const part of [
       "PPO beats SFT on 78 % of 200 posts",
+      "95 %: 72–83 %; at equal length 75 %",
       "llvmpipe (LLVM 15.0.6, 256 bits)",
       "148 · 16 · 36",
       "3.30 ± 0.15",
@@ -35,7 +37,18 @@ Deno.test("a report of a whole run has all its parts", () => {
       "valid2",
       "ppo.klCoef",
       "policy second moment",
-      "the gold rule",
+      "Win rates by the gold rule",
+      "Win rates by some/gpt-model-4",
+      "21.3 %",
+      "1,020 requests (8 repeated), 612k tokens read, 61k written, 0.40 in the unit of the prices",
+      "Best of 64 3.17",
+      "SFT, mean of samples",
+      "√KL from SFT, √nats",
+      "normalised score, points",
+      "means about chosen 0.70",
+      "Mean distance from the ideal: 6.1 %",
+      "Against Reference",
+      "The same posts in the course of training",
     ]
   ) assertStringIncludes(text, part);
   assert(
@@ -133,6 +146,43 @@ Deno.test("phrases are marked where they stand as words, the longer of two first
   assertEquals(at("<i>", "i"), "&#60;<mark>i</mark>&#62;");
 });
 
+Deno.test("a post's course has its first and last summary and evenly spread ones between, each update once", () => {
+  const sample = (id: string, update: number, summary = `${id} at ${update}`): TrainingSample => ({
+    ...{ stage: "ppo", update, id, title: id, reference: "r", summary, length: 3, ended: true, reward: 0 },
+  });
+  const courses = coursesOf([
+    ...Array.from({ length: 30 }, (_, i) => sample("a", 10 * i)),
+    sample("b", 5),
+    sample("a", 290, "later"),
+  ]);
+  assertEquals(courses.map(({ title }) => title), ["a", "b"]);
+  assertEquals(courses[0].summaries.map(({ update }) => update), [0, 40, 80, 120, 170, 210, 250, 290]);
+  assertEquals(courses[0].summaries.at(-1)!.summary, "later");
+  assertEquals(courses[1].summaries.length, 1);
+  assertEquals(courseSection([]), undefined);
+});
+
+Deno.test("a judge that depends on the order is shown as such, one that does not has no such columns", () => {
+  const page = textOf(buildReport(syntheticReport()));
+  const of = (judge: string) => page.slice(page.indexOf(`Win rates by ${judge}`)).slice(0, 900);
+  assertStringIncludes(of("some/gpt-model-4"), "Orders differ");
+  assertStringIncludes(of("some/gpt-model-4"), "57.1 %");
+  assertStringIncludes(of("some/gpt-model-4"), "chance has decided");
+  const gold = of("the gold rule").replace(/Win rates by some.*/, "");
+  assert(!/Orders differ|No verdict/.test(gold), gold);
+});
+
+Deno.test("an axis of fractions has ticks between whole numbers, one that counts has none", () => {
+  const ticksOf = (x: number[]) => {
+    const source = lineChart({ title: "t", xName: "x", series: [{ name: "s", x, y: x, colour: 1 }] }).source;
+    return Array.from(source.matchAll(/class="tick"[^]*?>([^<>]+)<\/text>/g), ([, label]) => label.trim());
+  };
+  assertEquals(ticksOf([0, 0.4, 1.1]), ["0", "0.5", "1"]);
+  assertEquals(ticksOf([0, 1]), ["0", "1"]);
+  // KL may fall again: the axis covers what is drawn, wherever in its course.
+  assertEquals(ticksOf([0, 4, 2]), ["0", "1", "2", "3", "4"]);
+});
+
 Deno.test("a curve takes the later of two records of one step, and breaks at null", () => {
   const data = syntheticReport();
   data.metrics = [
@@ -182,7 +232,8 @@ Deno.test("the summary for the terminal keeps to the width and lets no control c
   }
   const text = terminalSummary(syntheticReport(), 100);
   assertStringIncludes(text, "  PPO         3.30    2.10    18.9  100 %  6.3    0.400\n");
-  assertStringIncludes(text, "PPO over SFT: 78 % (72 % to 83 %, at equal length 75 %) by the gold rule");
+  assertStringIncludes(text, "PPO over SFT: 78 % (72 % to 83 %, at equal length 75 %) by the gold rule\n");
+  assertStringIncludes(text, "by some/gpt-model-4; orders differ on 21 %");
   assertStringIncludes(
     text,
     "Does not hold in the first update: value one slot behind EOS equals the score (found 0.0214).",

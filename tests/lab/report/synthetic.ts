@@ -8,6 +8,7 @@ import type {
   MetricRecord,
   ReportData,
   SampleRow,
+  TrainingSample,
 } from "../../../lab/report/data.ts";
 import { winRate } from "../../../lab/winrate.ts";
 
@@ -202,6 +203,7 @@ export function syntheticReport(): ReportData {
       })),
     }],
     metrics,
+    samples: trainingSamples(),
     evaluation: syntheticEvaluation(),
     madeAt: "2026-11-22T16:54:12.000Z",
   };
@@ -306,8 +308,39 @@ function syntheticEvaluation(): Evaluation {
       match("ppo", "reference", 104, 20, 76),
       match("sft", "reference", 62, 22, 116),
       match("best-of-8", "sft", 130, 24, 46),
+      {
+        ...match("ppo", "sft", 120, 30, 50),
+        judge: "some/gpt-model-4",
+        orderDisagreement: 0.213,
+        firstPreferred: 0.571,
+        unread: 0.012,
+        difference: undefined,
+      },
     ],
-    bestOf: [{ n: 8, kl: 1.2, gold: around(2.7, 0.3), reward: around(1.4, 0.2), length: around(15.8, 0.9) }],
+    bestOf: [
+      { n: 8, kl: 1.2, gold: around(2.7, 0.3), reward: around(1.4, 0.2), length: around(15.8, 0.9) },
+      { n: 64, kl: 3.17, gold: around(3.1, 0.3), reward: around(1.9, 0.2), length: around(16.9, 0.9) },
+    ],
+    optimisation: {
+      sft: { kl: 0, reward: 0.02, gold: 1.6 },
+      bestOf: [{ n: 8, kl: 1.2, reward: 1.4, gold: 2.7 }, { n: 64, kl: 3.17, reward: 1.9, gold: 3.1 }],
+      ppo: Array.from({ length: 30 }, (_, i) => {
+        const kl = 0.45 * i + (i % 3 === 0 ? -0.2 : 0.15);
+        const distance = Math.sqrt(Math.max(0, kl));
+        return { update: i + 1, kl, reward: 1.1 * distance, gold: 1.6 + 1.3 * distance - 0.28 * kl };
+      }),
+    },
+    judging: {
+      judge: "some/gpt-model-4",
+      comparisons: 1212,
+      kept: 200,
+      requests: 1020,
+      repeated: 8,
+      promptTokens: 612_000,
+      completionTokens: 61_000,
+      cost: 0.3975,
+      unread: 14,
+    },
     reward: {
       accuracy: [
         { by: "all", name: "all", accuracy: outcomes(337, 0, 63), loss: 0.36 },
@@ -320,8 +353,18 @@ function syntheticEvaluation(): Evaluation {
       calibration: [0.2, 0.7, 1.3, 2, 3, 4.4].map((margin, i) => ({
         margin,
         accuracy: 0.53 + 0.085 * i,
+        lower: 0.53 + 0.085 * i - 0.05,
+        upper: Math.min(1, 0.53 + 0.085 * i + 0.04),
+        expected: 1 / (1 + Math.exp(-margin)),
         count: 100 - 12 * i,
       })),
+      calibrationError: 0.061,
+      distribution: {
+        edges: Array.from({ length: 33 }, (_, i) => -5 + i * 0.3125),
+        chosen: bell(0.7, 340),
+        rejected: bell(-0.6, 340),
+        reference: bell(0.05, 200),
+      },
       labelNoise: 0.1,
       goldAgreement: 0.9,
       referenceMean: 0.0001,
@@ -329,6 +372,36 @@ function syntheticEvaluation(): Evaluation {
     samples: samples(),
     notes: ["The gold rule is the demo's own; with real data its place is taken by another judge."],
   };
+}
+
+/** Counts of a bell curve around a mean in the bins of the histogram. */
+function bell(mean: number, count: number): number[] {
+  return Array.from({ length: 32 }, (_, i) => {
+    const x = -5 + (i + 0.5) * 0.3125 - mean;
+    return Math.round(count * 0.3125 * Math.exp(-x * x / 2.6) / 2.9);
+  });
+}
+
+function trainingSamples(): TrainingSample[] {
+  const titles = ["How do I get back?", hostile, "Überraschung 😀 日本語"];
+  return titles.flatMap((title, p) =>
+    Array.from({ length: 11 }, (_, i): TrainingSample => ({
+      stage: "ppo",
+      update: 3 * i,
+      id: `d1_${p}`,
+      title,
+      reference: "My guide Ned dropped my phone and now we are stuck. How do I get back?",
+      summary: p === 1
+        ? `${hostile} ${"na ".repeat(4 * i)}`
+        : i === 10
+        ? ""
+        : `Guide Ned dropped my phone${" and we are stuck".repeat(i)}.`,
+      length: 8 + 5 * i,
+      ended: i < 9,
+      reward: 0.2 * i - 0.4,
+      ...(p !== 2 && { gold: 2 + 0.1 * i }),
+    }))
+  );
 }
 
 function samples(): SampleRow[] {

@@ -19,7 +19,7 @@ import { evaluate } from "../../../lab/stages/evaluate.ts";
 import { meanOf } from "../../../lab/stages/evaluation_figures.ts";
 import { type Entry, playMatches } from "../../../lab/stages/matches.ts";
 import { preprocess } from "../../../lab/stages/preprocess.ts";
-import { rewardFigures, type ScoredPair } from "../../../lab/stages/reward_figures.ts";
+import { histogram, rewardFigures, type ScoredPair } from "../../../lab/stages/reward_figures.ts";
 import { loadTokenizer, type Tokenizer } from "../../../lab/tokenizer.ts";
 import { standardNormal } from "../../../lab/training.ts";
 import { gpuTest } from "../../kernels/testing.ts";
@@ -59,7 +59,20 @@ Deno.test("accuracy, loss, label noise and slices of five pairs are those worked
   assertEquals(row("batch", "c").accuracy.count, 1);
   assertEquals(figures.accuracy.filter(({ by }) => by === "confidence").map(({ name }) => name), ["5", "9"]);
   assertEquals([figures.labelNoise, figures.goldAgreement], [1 / 4, 2 / 4]);
-  assertEquals(figures.calibration, [{ margin: 6 / 4, accuracy: 2.5 / 4, count: 4 }]);
+  // Margins 1, 2, 0, 3: the mean of σ of each, and Wilson's interval of 2½ right in 4.
+  const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+  const expected = (sigmoid(1) + sigmoid(2) + sigmoid(0) + sigmoid(3)) / 4;
+  const [bucket] = figures.calibration;
+  assertEquals([figures.calibration.length, bucket.margin, bucket.accuracy, bucket.count], [
+    1,
+    1.5,
+    2.5 / 4,
+    4,
+  ]);
+  assertAlmostEquals(bucket.expected!, expected, 1e-12);
+  assertAlmostEquals(figures.calibrationError!, expected - 2.5 / 4, 1e-12);
+  assertAlmostEquals(bucket.lower!, 0.2194, 1e-4);
+  assertAlmostEquals(bucket.upper!, 0.9081, 1e-4);
 });
 
 Deno.test("calibration puts pairs into buckets of equal size by rising margin", () => {
@@ -73,6 +86,25 @@ Deno.test("calibration puts pairs into buckets of equal size by rising margin", 
   assertEquals(calibration.map(({ accuracy }) => accuracy), [0.5, 0.75, 1]);
   assertAlmostEquals(calibration[0].margin, 1.05);
   assertAlmostEquals(calibration[2].margin, 5.05);
+});
+
+Deno.test("the histogram counts every score once, those far out in the outer bins", () => {
+  const chosen = [...Array.from({ length: 98 }, (_, i) => i / 97), 0.5, 900];
+  const { edges, ...counts } = histogram({ chosen, rejected: [0.1, 0.2, 0.9], reference: [] });
+  assertEquals([edges.length, counts.chosen.length], [33, 32]);
+  assertEquals([counts.chosen, counts.rejected, counts.reference].map((of) => of.reduce((a, b) => a + b)), [
+    100,
+    3,
+    0,
+  ]);
+  // Mean and deviation by hand: the one far out is more than four deviations away.
+  const all = [...chosen, 0.1, 0.2, 0.9];
+  const mean = all.reduce((a, b) => a + b) / 103;
+  const deviation = Math.sqrt(all.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 103);
+  assertAlmostEquals(edges[32], mean + 4 * deviation, 1e-9);
+  assertEquals([edges[0], counts.chosen[31]], [0, 1]);
+  const flat = histogram({ chosen: [2, 2], rejected: [2], reference: [2] });
+  assert(flat.edges.every(Number.isFinite) && flat.edges[32] > flat.edges[0]);
 });
 
 Deno.test("without pairs there are no figures, and none is invented", () => {
@@ -94,6 +126,7 @@ const entry = (author: Entry["author"], gold: number[], lengths = [10, 10, 10, 1
   author,
   texts: gold.map((_, i) => ` ${author} on ${i}.`),
   lengths,
+  ended: gold.map(() => true),
   scores: { gold, reward: gold.map((score) => -score) },
 });
 
@@ -310,7 +343,6 @@ gpuTest("a whole evaluation agrees with its parts and leaves its files", async (
   assert(evaluation.authors.every(({ kl }, i) => (kl !== undefined) === (i === 3)));
   assert(evaluation.authors[3].kl!.mean > 0, "two random models differ");
   assertEquals(run.metrics.at(-1)!["eval/ppo_vs_sft/gold/win_rate"], evaluation.matches[0].raw.rate);
-  assertEquals(await run.files.exists("run/evaluation"), false);
 });
 
 gpuTest(

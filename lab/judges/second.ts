@@ -1,0 +1,63 @@
+/** A second reward model, trained apart from the one that PPO was trained against, as the judge: it scores every summary. */
+import { DamagedFileError } from "../bytes.ts";
+import type { SummarisedPost } from "../dataset.ts";
+import { loadQwen2, readQwen2Config } from "../qwen2.ts";
+import { tldrQuery } from "../query.ts";
+import type { Run } from "../run.ts";
+import { sequenceScores } from "../scoring.ts";
+import { loadTokenizer } from "../tokenizer.ts";
+
+/** Summaries of the first so many posts by one author; `ended` tells which are whole. */
+export interface Scorable {
+  texts: readonly string[];
+  ended: readonly boolean[];
+}
+
+/** Sequences between two looks at the progress. */
+const chunk = 256;
+
+/**
+ * Scores texts with the reward model in a folder. It reads them with its own tokenizer, so it may be of another size or family.
+ * @returns for each author a score for each text
+ * @throws DamagedFileError where the folder has no reward model; RangeError where a score is not finite
+ */
+export async function secondScores(
+  run: Pick<Run, "gpu" | "files" | "config">,
+  folder: string,
+  posts: readonly SummarisedPost[],
+  authors: readonly Scorable[],
+  tick: (sequences: number) => void,
+): Promise<number[][]> {
+  const { gpu, files, config } = run;
+  const shape = await readQwen2Config(files, folder);
+  if (shape.head !== "score") {
+    throw new DamagedFileError(
+      `${folder} is a language model: it has no score; set evaluate.judge local for it.`,
+    );
+  }
+  const tokenizer = await loadTokenizer((path) => files.read(path), folder, shape.vocabulary);
+  const queries = posts.map((post) => tldrQuery(tokenizer, post, config.preprocess.queryTokens).tokens);
+  const sequences = authors.flatMap(({ texts, ended }) =>
+    texts.map((text, i) => [
+      ...queries[i],
+      ...tokenizer.encode(text.toWellFormed()),
+      ...(ended[i] ? [tokenizer.eosId] : []),
+    ])
+  );
+  const model = await loadQwen2(gpu, files, folder, "judge");
+  const flat: number[] = [];
+  try {
+    for (let i = 0; i < sequences.length; i += chunk) {
+      const some = sequences.slice(i, i + chunk);
+      flat.push(...await sequenceScores(gpu, model, some, config.reward.microTokens));
+      tick(some.length);
+    }
+  } finally {
+    model.parameters.drop();
+    gpu.trim();
+  }
+  const bad = flat.find((value) => !Number.isFinite(value));
+  if (bad !== undefined) throw new RangeError(`${folder} scored a summary as ${bad}; check its weights.`);
+  let at = 0;
+  return authors.map(({ texts }) => flat.slice(at, at += texts.length));
+}
