@@ -36,6 +36,8 @@ diskTest("what is written is read back, whole, in ranges and in its folder's lis
   assertEquals(await files.readRange(`${folder}/a/f`, 5, 5), utf8(""));
   await assertRejects(() => files.readRange(`${folder}/a/f`, 1, 2 ** 50), FileAccessError, "has 5 bytes");
   assertEquals(await files.list(`${folder}/a`), ["b/", "f"]);
+  for (const name of ["b", "f", "nothing"]) await Deno.symlink(name, `${folder}/a/${name}-linked`);
+  assertEquals(await files.list(`${folder}/a`), ["b-linked/", "b/", "f", "f-linked", "nothing-linked"]);
   await files.append(`${folder}/a/g`, utf8("one"));
   await files.append(`${folder}/a/g`, utf8("two"));
   await files.truncate(`${folder}/a/g`, 4);

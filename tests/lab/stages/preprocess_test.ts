@@ -156,6 +156,33 @@ Deno.test("other rows, limits or another tokenizer make new shards, and only whe
   assertEquals(await trainFiles(files), ["posts-train.safetensors"]);
 });
 
+Deno.test("rows of comparisons in which a token spans query and response are counted and told, whether made or taken over", async () => {
+  const article = JSON.stringify({
+    info: { id: "x", site: "cnn", article: "It rained." },
+    summaries: [{ text: "'s it" }, { text: " It rained." }],
+    choice: 0,
+    batch: "cnndm0",
+    split: "valid1",
+  });
+  const cnndm = [...readComparisons("c.jsonl", new TextEncoder().encode(article))];
+  // The demo's tokenizer has no token that goes on behind a colon; Qwen2.5's has.
+  const joining = { ...tokenizer, encode: (text: string) => tokenizer.encode(text.replace(":'s", "")) };
+  const files = memoryFiles();
+  const small: Dataset = {
+    posts: { train: train.slice(0, 2), validation: [], test: [] },
+    pairs: { train: pairs.slice(0, 2), valid1: [], valid2: [], cnndm },
+  };
+  for (const _ of ["made", "taken over"]) {
+    const { run, notes } = runOf(files, { dataset: small, tokenizer: joining });
+    const { tables, notes: kept } = await preprocess(run);
+    assertEquals([tables["pairs-train"].spanning, tables["pairs-cnndm"].spanning], [0, 1]);
+    const note =
+      "In 1 of 2 rows of pairs-cnndm a token spans query and response, as these are tokenised together.";
+    assertEquals(kept, [note]);
+    assert(notes.includes(note), notes.join("\n"));
+  }
+});
+
 Deno.test("a run that is stopped ends soon, and the next one goes on from the shards that were done", async () => {
   const files = memoryFiles();
   let asked = 0;
