@@ -11,12 +11,12 @@ export interface Captured {
   values: Float32Array;
 }
 
-/** Is shown every named tensor while a step is encoded; see `Gpu.captures`. */
+/** Is shown every named tensor while a step is encoded; see `Gpu.watcher`. */
 export interface Watcher {
   see(gpu: Gpu, name: string, tensor: Tensor): void;
 }
 
-export class Captures implements Watcher {
+export class Captures {
   private readonly copies: { name: string; copy: Tensor }[] = [];
 
   /** @param patterns names in which `*` stands for anything, e.g. `layers.*.attn.qkv`, `*.grad` */

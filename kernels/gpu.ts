@@ -6,7 +6,7 @@
  */
 import add from "./add.wgsl" with { type: "text" };
 import copy from "./copy.wgsl" with { type: "text" };
-import type { Watcher } from "./capture.ts";
+import type { Captures, Watcher } from "./capture.ts";
 import { type DeviceFacts, dialect, type OpenDevice, uploadable, uploadFlushBytes } from "./device.ts";
 import { type Kernel, kernel, parameterSlotBytes, windowBytes } from "./kernel.ts";
 import { type Allocation, Memory } from "./memory.ts";
@@ -72,7 +72,8 @@ export class Gpu {
   };
   /** The tape that differentiable ops record on, while there is one. */
   tape: Tape | null = null;
-  captures: Watcher | null = null;
+  captures: Captures | null = null;
+  watcher: Watcher | null = null;
   profile: Profile | null = null;
   /** Which variant of a kernel serves which shape class, as measured or given; see matmul.ts. */
   readonly choices = new Map<string, string>();
@@ -286,8 +287,14 @@ export class Gpu {
   /** Gives an intermediate its name (the current path, then `name`) and shows it to whoever captures it. */
   named(name: string, tensor: Tensor): Tensor {
     tensor.name = this.path.length === 0 ? name : `${this.path.join(".")}.${name}`;
-    this.captures?.see(this, tensor.name, tensor);
+    this.show(tensor.name, tensor);
     return tensor;
+  }
+
+  /** Lets whoever captures or watches see a tensor that has just been made. */
+  show(name: string, tensor: Tensor): void {
+    this.captures?.see(this, name, tensor);
+    this.watcher?.see(this, name, tensor);
   }
 
   private get where(): string {

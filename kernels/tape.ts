@@ -42,9 +42,7 @@ export class Tape {
         entry.outputs.forEach((output, i) => {
           const gradient = gradients[i];
           // A seed is known to whoever gave it.
-          if (gradient && !(seed && output === root)) {
-            this.gpu.captures?.see(this.gpu, `${output.name}.grad`, gradient);
-          }
+          if (gradient && !(seed && output === root)) this.gpu.show(`${output.name}.grad`, gradient);
         });
         this.gpu.inside(`${entry.op}.grad`, () => entry.backward(gradients));
       }

@@ -349,6 +349,13 @@ export const schema = {
       min: 0,
       neutral: true,
     }),
+    minutes: number(30, {
+      doc: "A checkpoint also when the last one is so old, however slow the steps; 0 = off",
+      unit: "minutes",
+      from: "ours",
+      min: 0,
+      neutral: true,
+    }),
     keep: integer(2, {
       doc: "Newest checkpoints kept of each stage",
       unit: "checkpoints",

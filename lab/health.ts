@@ -239,11 +239,11 @@ export async function traceNonFinite(
   for (const { name, tensor } of parameters) watch.look(gpu, `the weights ${name}`, tensor);
   for (const tensor of inputs) watch.look(gpu, `the input "${tensor.name}"`, tensor);
   for (const { parameters } of models) parameters.clearGradients();
-  gpu.captures = watch;
+  gpu.watcher = watch;
   try {
     accumulate();
   } finally {
-    gpu.captures = null;
+    gpu.watcher = null;
   }
   for (const { name, tensor } of parameters) {
     if (tensor.grad) watch.look(gpu, `the gradient of ${name}`, tensor.grad);

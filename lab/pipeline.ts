@@ -163,7 +163,7 @@ async function perform(
       const old = run.gpu;
       // Frees what is left of it before as much is allocated again.
       old.destroy();
-      run.gpu = await run.reopenGpu();
+      run.gpu = await reopen(run, run.reopenGpu);
       if (run.gpu.facts.adapter !== old.facts.adapter) {
         throw new GpuError(
           "lost",
@@ -183,6 +183,21 @@ async function perform(
       });
     }
   }
+}
+
+/** Opens the device, which a driver that starts anew may have ready only after a while. */
+async function reopen(run: Run, open: () => Promise<Gpu>): Promise<Gpu> {
+  for (const seconds of [1, 5, 20, 60]) {
+    try {
+      return await open();
+    } catch (error) {
+      run.progress.note(
+        `The device is not back yet (${(error as Error).message}); trying again in ${seconds} s.`,
+      );
+      await new Promise((resume) => setTimeout(resume, 1000 * seconds));
+    }
+  }
+  return await open();
 }
 
 /** Whether an error comes of the device's loss, which may be heard of a little after what it made fail. */

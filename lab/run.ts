@@ -115,6 +115,18 @@ function momentArenas({ parameters }: Qwen2): Map<string, Tensor> {
   );
 }
 
+/** Tells after each step of a stage whether a checkpoint is due: every so many steps, and where they are slow every so many minutes. */
+export function checkpointsDue({ config }: Pick<Run, "config">): (step: number) => boolean {
+  const { every, minutes } = config.checkpoints;
+  let last = performance.now();
+  return (step) => {
+    const old = minutes > 0 && performance.now() - last >= 60_000 * minutes;
+    const due = old || (every > 0 && step % every === 0);
+    if (due) last = performance.now();
+    return due;
+  };
+}
+
 /** Headers, configuration, rounding to blocks, and what is appended to the records meanwhile. */
 const slackBytes = 64 * 1024;
 

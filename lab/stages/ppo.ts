@@ -36,6 +36,7 @@ import {
 import { hiddenStates, loadQwen2, type Qwen2, tokenBatch } from "../qwen2.ts";
 import type { Invariant } from "../report/data.ts";
 import {
+  checkpointsDue,
   heed,
   loadProgress,
   logMetrics,
@@ -133,6 +134,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
     await saveProgress(run, "ppo", update, trained, { ...notes, rollbacks: rollbacks.count });
     saved = update;
   };
+  const isDue = checkpointsDue(run);
   const progress = run.progress.stage("ppo", { steps: updates, unit: "updates" });
   const sampled = async (update: number) => {
     await sampleTable(run, networks.policy, networks.rewardModel, update);
@@ -209,8 +211,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
     const last = update === updates;
     const done = fields.sampleEvery === 0 || (update % fields.sampleEvery !== 0 && !last) ||
       await unlessStopped(() => sampled(update)) === true;
-    const due = !last && config.checkpoints.every > 0 && update % config.checkpoints.every === 0;
-    if (due || run.stopping()) {
+    if ((isDue(update) && !last) || run.stopping()) {
       await save(update, !done);
       if (run.stopping()) throw new Stopped(run, `ppo, update ${update}`);
     }

@@ -12,6 +12,7 @@ import { random } from "../demo/random.ts";
 import { recallRollbacks, requireFinite, traceNonFinite } from "../health.ts";
 import { hiddenStates, loadQwen2, type Qwen2, tokenBatch } from "../qwen2.ts";
 import {
+  checkpointsDue,
   heed,
   loadProgress,
   logMetrics,
@@ -73,6 +74,7 @@ export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
       ...{ inputs, tokens, unmeasured },
       rollbacks: rollbacks.count,
     });
+  const isDue = checkpointsDue(run);
   const progress = run.progress.stage("reward", { steps, unit: "steps" });
   if (!restored || restored.notes.unmeasured) await heldOutAccuracy(run, model, restored?.step ?? 0);
 
@@ -101,8 +103,7 @@ export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
     const last = step === steps;
     const measured = fields.evalEvery === 0 || step % fields.evalEvery !== 0 || last ||
       await unlessStopped(() => heldOutAccuracy(run, model, step)) !== undefined;
-    const due = !last && config.checkpoints.every > 0 && step % config.checkpoints.every === 0;
-    if (due || run.stopping()) {
+    if ((isDue(step) && !last) || run.stopping()) {
       await save(step, !measured);
       if (run.stopping()) throw new Stopped(run, `reward, step ${step}`);
     }

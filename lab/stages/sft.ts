@@ -12,6 +12,7 @@ import { recallRollbacks, requireFinite, traceNonFinite } from "../health.ts";
 import { hiddenStates, loadQwen2, type Qwen2, saveQwen2, tokenBatch } from "../qwen2.ts";
 import { meanRouge, rouge } from "../rouge.ts";
 import {
+  checkpointsDue,
   heed,
   loadProgress,
   logMetrics,
@@ -72,6 +73,7 @@ export async function sft(run: Run, inputs: string): Promise<SftOutcome> {
       ...{ inputs, before, tokens, unmeasured },
       rollbacks: rollbacks.count,
     });
+  const isDue = checkpointsDue(run);
   const progress = run.progress.stage("sft", { steps, unit: "steps" });
 
   for (let step = (restored?.step ?? 0) + 1; step <= steps; step++) {
@@ -99,8 +101,7 @@ export async function sft(run: Run, inputs: string): Promise<SftOutcome> {
     const last = step === steps;
     const measured = fields.evalEvery === 0 || step % fields.evalEvery !== 0 || last ||
       await unlessStopped(() => languageFigures(run, model, step)) !== undefined;
-    const due = !last && config.checkpoints.every > 0 && step % config.checkpoints.every === 0;
-    if (due || run.stopping()) {
+    if ((isDue(step) && !last) || run.stopping()) {
       await save(step, !measured);
       if (run.stopping()) throw new Stopped(run, `sft, step ${step}`);
     }

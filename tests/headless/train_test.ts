@@ -92,6 +92,29 @@ Deno.test("runs from the command line", async (t) => {
     },
   );
 
+  await t.step(
+    "a closed terminal, told twice and beside SIGTERM, saves like Ctrl-C once; nobody reading changes nothing",
+    async () => {
+      const out = joinPath(place.folder, "hungUp");
+      const long = tiny(place, out, "--stages", "preprocess,sft", "--sft.epochs", "40");
+      const hungUp = await train(long, {
+        watch: (text, child) => {
+          if (text.includes("sft  1/")) {
+            for (const signal of ["SIGHUP", "SIGHUP", "SIGTERM"] as const) kill(child, signal);
+          }
+        },
+      });
+      assertEquals(hungUp.code, 130, hungUp.err);
+      assert(/Stopped after sft, step [1-9]/.test(hungUp.err), hungUp.err);
+      const [checkpoint] = Array.from(Deno.readDirSync(joinPath(out, "checkpoints/sft")));
+      assert(/^step-\d{6}$/.test(checkpoint.name), checkpoint.name);
+      const unread = await train(tiny(place, joinPath(place.folder, "unread"), "--stages", "preprocess"), {
+        born: (child) => child.stdout.cancel(),
+      });
+      assertEquals([unread.code, unread.err], [0, ""]);
+    },
+  );
+
   await t.step("Ctrl-C twice ends at once", async () => {
     const ended = await train(["--resume", "--out", broken], {
       watch: async (out, child) => {

@@ -6,7 +6,7 @@ import { newestCheckpoint, requireRoom, writeCheckpointFolder } from "../../lab/
 import { configure } from "../../lab/config.ts";
 import { type Progress, silent } from "../../lab/progress.ts";
 import type { StageName } from "../../lab/report/data.ts";
-import { Stopped } from "../../lab/run.ts";
+import { checkpointsDue, Stopped } from "../../lab/run.ts";
 import { gpuTest } from "../kernels/testing.ts";
 import { runToy, toy, toyDataset, toyDisk } from "./toy.ts";
 
@@ -197,6 +197,18 @@ gpuTest(
     }
   },
 );
+
+Deno.test("a checkpoint is due every so many steps, and where these are slow every so many minutes", async () => {
+  const due = (checkpoints: { every: number; minutes: number }) =>
+    checkpointsDue({ config: configure("demo", { checkpoints }) });
+  const steps = [1, 2, 3, 4, 5, 6];
+  assertEquals(steps.filter(due({ every: 3, minutes: 30 })), [3, 6]);
+  assertEquals(steps.filter(due({ every: 0, minutes: 0 })), []);
+  const slow = due({ every: 0, minutes: 0.02 / 60 });
+  assertEquals(slow(1), false);
+  await new Promise((resume) => setTimeout(resume, 30));
+  assertEquals([slow(2), slow(3)], [true, false]);
+});
 
 Deno.test("what a checkpoint's digests vouch for is what was to be written, not what the disk made of it", async () => {
   const memory = memoryFiles();

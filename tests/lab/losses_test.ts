@@ -33,6 +33,11 @@ async function runWithLosses(
   const dataset = await toyDataset();
   const config = configure("demo", { ...toy, seed: 4 });
   const opened: Gpu[] = [];
+  let refusals = 1;
+  const reopen = async () => {
+    if (opened.length === 2 && refusals-- > 0) throw new Error("no adapter");
+    return await open();
+  };
   const open = async () => {
     opened.push(await openGpu(testRuntime));
     return opened.at(-1)!;
@@ -50,7 +55,7 @@ async function runWithLosses(
   const files = await toyDisk(first);
   for (const [shapes, variant] of choices) first.choices.set(shapes, variant);
   try {
-    await runToy({ gpu: first, files, dataset, config, stages, reopenGpu: open, progress });
+    await runToy({ gpu: first, files, dataset, config, stages, reopenGpu: reopen, progress });
   } finally {
     for (const gpu of opened) gpu.destroy();
   }
@@ -75,6 +80,10 @@ lossTest(
     assertEquals(
       await fingerprint(files, { evaluated: false }),
       await fingerprint(whole.files, { evaluated: false }),
+    );
+    assert(
+      notes.some((note) => note.includes("not back yet (no adapter); trying again in 1 s")),
+      notes.join("\n"),
     );
     const told = notes.filter((note) => note.includes("opened again"));
     assertEquals(told.length, 3, notes.join("\n"));

@@ -239,3 +239,29 @@ Deno.test("the summary for the terminal keeps to the width and lets no control c
     "Does not hold in the first update: value one slot behind EOS equals the score (found 0.0214).",
   );
 });
+
+Deno.test("alarms stand in the head of the report and at the end of the terminal's summary, with place and reaction", () => {
+  const data: ReportData = {
+    ...syntheticReport(),
+    alarms: [{
+      stage: "ppo",
+      step: 12,
+      figure: "objective/kl",
+      sentence: "KL is 63. Going back to the checkpoint of step 10.",
+      reaction: "rollback",
+      inputs: "",
+      learningRateFactor: 0.5,
+    }, {
+      stage: "sft",
+      step: 0,
+      figure: "device",
+      sentence: "The device was lost.",
+      reaction: "reopen",
+      inputs: "",
+    }],
+  };
+  for (const text of [textOf(buildReport(data)), terminalSummary(data, 120)]) {
+    assertStringIncludes(text, "ppo, update 12: KL is 63. Going back to the checkpoint of step 10.");
+    assertStringIncludes(text, "sft: The device was lost.");
+  }
+});
