@@ -3,7 +3,7 @@ import { DamagedFileError, FileAccessError } from "../lab/bytes.ts";
 import { QueryError } from "../lab/query.ts";
 import { RunLockedError } from "../lab/run_directory.ts";
 import { Stopped } from "../lab/run.ts";
-import { GpuError } from "../kernels/gpu.ts";
+import { GpuError } from "../kernels/gpu_error.ts";
 
 /** Errors whose message is all that a user needs. */
 const explained = [DamagedFileError, FileAccessError, QueryError, RunLockedError, GpuError, RangeError];

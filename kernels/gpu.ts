@@ -8,11 +8,12 @@ import add from "./add.wgsl" with { type: "text" };
 import copy from "./copy.wgsl" with { type: "text" };
 import type { Captures, Watcher } from "./capture.ts";
 import { type DeviceFacts, dialect, type OpenDevice, uploadable, uploadFlushBytes } from "./device.ts";
+import { GpuError } from "./gpu_error.ts";
 import { type Kernel, kernel, parameterSlotBytes, windowBytes } from "./kernel.ts";
 import { type Allocation, Memory } from "./memory.ts";
 import type { Profile } from "./profile.ts";
 import { Tape } from "./tape.ts";
-import { bytesPerElement, type DType, Tensor } from "./tensor.ts";
+import { bytesPerElement, type DType, Tensor, tensorsIn } from "./tensor.ts";
 
 const addKernel = kernel("add", add);
 const copyKernel = kernel("copy", copy);
@@ -36,25 +37,6 @@ export interface Counters {
   submissions: number;
   reads: number;
 }
-
-/** A fault of the device rather than of the numbers: validation, memory, loss. Names the op that was being encoded. */
-export class GpuError extends Error {
-  constructor(
-    readonly kind: "validation" | "out-of-memory" | "internal" | "lost",
-    readonly op: string,
-    message: string,
-  ) {
-    super(`${kindWords[kind]} in ${op}: ${message}`);
-    this.name = "GpuError";
-  }
-}
-
-const kindWords = {
-  validation: "WebGPU refused a command",
-  "out-of-memory": "the GPU is out of memory",
-  internal: "the GPU driver failed",
-  lost: "the GPU device was lost",
-};
 
 export class Gpu {
   readonly device: GPUDevice;
@@ -624,12 +606,4 @@ export function elementwise(size: number, perGroup = 64): [number, number] {
   const groups = Math.ceil(size / perGroup);
   const x = Math.min(groups, 32768);
   return [x, Math.ceil(groups / Math.max(1, x))];
-}
-
-function* tensorsIn(value: unknown): Generator<Tensor> {
-  if (value instanceof Tensor) yield value;
-  else if (Array.isArray(value)) { for (const item of value) yield* tensorsIn(item); }
-  else if (value && typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype) {
-    for (const item of Object.values(value)) yield* tensorsIn(item);
-  }
 }

@@ -2,14 +2,21 @@
  * A device that computes nothing and holds nothing. The engine encodes on it exactly as on a real one and keeps its books of memory, so
  * a step that is rehearsed here tells what it would take before any of it is taken. What is read back is zeros.
  */
-import type { OpenDevice } from "./device.ts";
+import type { DeviceFacts, OpenDevice } from "./device.ts";
 import { Gpu } from "./gpu.ts";
+
+/** What a rehearsal has to know of the device that it stands for: an engine will do. */
+export interface Rehearsed {
+  device: { limits: GPUSupportedLimits };
+  facts: DeviceFacts;
+  choices: ReadonlyMap<string, string>;
+}
 
 /**
  * An engine for rehearsals of what would run on `like`: the same limits, the same choice of kernels.
  * Host work is real: a dispatch costs about as much encoding as on the device itself.
  */
-export function rehearsalOf(like: Gpu): Gpu {
+export function rehearsalOf(like: Rehearsed): Gpu {
   const nothing = () => {};
   const pass = {
     setPipeline: nothing,

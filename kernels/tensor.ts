@@ -37,3 +37,12 @@ export class Tensor {
     return view;
   }
 }
+
+/** The tensors that a value holds: itself, or those in its items and fields. */
+export function* tensorsIn(value: unknown): Generator<Tensor> {
+  if (value instanceof Tensor) yield value;
+  else if (Array.isArray(value)) { for (const item of value) yield* tensorsIn(item); }
+  else if (value && typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype) {
+    for (const item of Object.values(value)) yield* tensorsIn(item);
+  }
+}

@@ -2,7 +2,8 @@
  * preprocess → sft → reward → ppo → evaluate. A stage whose inputs are what they were, and whose output is there, is skipped; one that was
  * interrupted goes on from its last checkpoint.
  */
-import { type Gpu, GpuError } from "../kernels/gpu.ts";
+import type { Gpu } from "../kernels/gpu.ts";
+import { GpuError } from "../kernels/gpu_error.ts";
 import { digestOfJson, joinPath, sha256OfFile } from "./bytes.ts";
 import { newestCheckpoint } from "./checkpoints.ts";
 import { stageInputs } from "./config.ts";

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "
 import { Captures } from "../../kernels/capture.ts";
 import { scale, weightedSum } from "../../kernels/elementwise.ts";
 import { gatherRows } from "../../kernels/gather_rows.ts";
-import { type Gpu, GpuError } from "../../kernels/gpu.ts";
+import type { Gpu } from "../../kernels/gpu.ts";
+import { GpuError } from "../../kernels/gpu_error.ts";
 import { gradNorm } from "../../kernels/grad_norm.ts";
 import { kernel } from "../../kernels/kernel.ts";
 import { crossEntropy } from "../../kernels/logprob.ts";

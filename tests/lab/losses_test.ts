@@ -1,7 +1,8 @@
 /** Devices that are lost in the middle of a run: it goes on by itself, to the same bits, and says so. */
 import { assert, assertEquals, assertMatch, assertRejects } from "deno-std/assert/mod.js";
 import { openGpu } from "../../headless/devices.ts";
-import { type Gpu, GpuError } from "../../kernels/gpu.ts";
+import type { Gpu } from "../../kernels/gpu.ts";
+import { GpuError } from "../../kernels/gpu_error.ts";
 import { configure } from "../../lab/config.ts";
 import { readAlarms } from "../../lab/health.ts";
 import { type Progress, silent } from "../../lab/progress.ts";

@@ -1,33 +1,28 @@
-/** What the recipe's networks and a micro-batch take at Qwen2.5-0.5B's size, counted on a device that has no memory at all. */
+/** What the recipe's networks and a micro-batch take at Qwen2.5-0.5B's size, rehearsed on a device that holds nothing. */
 import { assert } from "deno-std/assert/mod.js";
-import type { OpenDevice } from "../../kernels/device.ts";
 import { gatherRows } from "../../kernels/gather_rows.ts";
-import { Gpu } from "../../kernels/gpu.ts";
 import { keyValueCache } from "../../kernels/key_value_cache.ts";
 import { logprobs } from "../../kernels/logprob.ts";
 import { sum } from "../../kernels/reduce.ts";
+import { rehearsalOf, type Rehearsed } from "../../kernels/rehearsal.ts";
 import { scalarHead } from "../../kernels/scalar_head.ts";
 import { presetConfig } from "../../lab/config.ts";
 import { allocateQwen2, hiddenStates, ropeShape, tokenBatch } from "../../lab/qwen2.ts";
 import { publishedConfig } from "../../lab/random_checkpoint.ts";
 import { optimiserStep } from "../../lab/training.ts";
 
-/** A device that accepts everything and does nothing, with a GPU's limits. */
-function countingGpu(): Gpu {
-  // deno-lint-ignore no-explicit-any
-  const anything: any = new Proxy(function () {}, { get: () => anything, apply: () => anything });
-  const device = new Proxy({
+/** A GPU that nobody has to have. */
+const someGpu: Rehearsed = {
+  device: {
     limits: {
       maxStorageBufferBindingSize: 2 ** 31,
       maxBufferSize: 2 ** 31,
       maxComputeWorkgroupsPerDimension: 65535,
       maxComputeWorkgroupStorageSize: 49152,
       maxComputeInvocationsPerWorkgroup: 1024,
-    },
-    lost: new Promise(() => {}),
-    createBuffer: ({ size }: { size: number }) => ({ size, destroy() {} }),
-  }, { get: (known, name) => name in known ? known[name as keyof typeof known] : anything });
-  const facts: OpenDevice["facts"] = {
+    } as GPUSupportedLimits,
+  },
+  facts: {
     runtime: "native",
     adapter: "none",
     vendor: "",
@@ -37,12 +32,12 @@ function countingGpu(): Gpu {
     subgroups: false,
     matrixUnits: [],
     timestamps: false,
-  };
-  return new Gpu({ device, facts, instance: anything } as unknown as OpenDevice);
-}
+  },
+  choices: new Map(),
+};
 
 Deno.test("PPO's four networks at 0.5B, their optimiser states and a micro-batch fit in 40 GB, recomputed layers in 22", () => {
-  const gpu = countingGpu();
+  const gpu = rehearsalOf(someGpu);
   const { ppo } = presetConfig("spark");
   const language = publishedConfig("Qwen/Qwen2.5-0.5B")!, score = { ...language, head: "score" as const };
   const policy = allocateQwen2(gpu, language, "policy"), critic = allocateQwen2(gpu, score, "critic");
