@@ -77,7 +77,7 @@ export async function nextLogprobs(
   model: Qwen2,
   sequences: readonly ArrayLike<number>[],
   ids: readonly number[],
-  options: { vocabulary?: number; microTokens: number },
+  options: { vocabulary?: number; microTokens: number; heed?: () => void },
 ): Promise<number[][]> {
   const probes = sequences.map((tokens) => ({ tokens, positions: [tokens.length - 1] }));
   const measure = (hidden: Tensor) =>

@@ -29,6 +29,8 @@ export interface LocalJudging {
   answers: KeptAnswers<LetterLogprobs>;
   /** Called after each run of comparisons; may throw to stop. */
   onAnswer: (answered: number) => void;
+  /** Called between micro-batches; may throw to stop. */
+  heed?: () => void;
 }
 
 /** Comparisons between two looks at the progress. */
@@ -73,6 +75,7 @@ export function localJudge(judging: LocalJudging): PanelJudge {
           const found = await nextLogprobs(gpu, model, contexts, letters, {
             vocabulary: tokenizer.padId,
             microTokens: judging.microTokens,
+            heed: judging.heed,
           });
           for (const [n, { key }] of some.entries()) {
             const [a, b] = found[n];

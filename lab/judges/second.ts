@@ -18,6 +18,7 @@ const chunk = 256;
 
 /**
  * Scores texts with the reward model in a folder. It reads them with its own tokenizer, so it may be of another size or family.
+ * @param heed called between micro-batches; may throw to stop
  * @returns for each author a score for each text
  * @throws DamagedFileError where the folder has no reward model; RangeError where a score is not finite
  */
@@ -27,6 +28,7 @@ export async function secondScores(
   posts: readonly SummarisedPost[],
   authors: readonly Scorable[],
   tick: (sequences: number) => void,
+  heed?: () => void,
 ): Promise<number[][]> {
   const { gpu, files, config } = run;
   const shape = await readQwen2Config(files, folder);
@@ -49,7 +51,7 @@ export async function secondScores(
   try {
     for (let i = 0; i < sequences.length; i += chunk) {
       const some = sequences.slice(i, i + chunk);
-      flat.push(...await sequenceScores(gpu, model, some, config.reward.microTokens));
+      flat.push(...await sequenceScores(gpu, model, some, config.reward.microTokens, heed));
       tick(some.length);
     }
   } finally {

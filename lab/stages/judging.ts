@@ -49,7 +49,7 @@ export async function judge(
     const scores = await keep(
       "second",
       await folderDigest(run.files, folder),
-      () => secondScores(run, folder, posts, entries.map(scorable), progress.tick),
+      () => secondScores(run, folder, posts, entries.map(scorable), progress.tick, progress.checkStop),
     );
     entries.forEach((entry, i) => entry.scores.second = scores[i]);
     const matches = await play("second");
@@ -67,6 +67,7 @@ export async function judge(
       microTokens: run.config.reward.microTokens,
       answers: await openAnswers<LetterLogprobs>(run.files, run.path, "local"),
       onAnswer: progress.tick,
+      heed: progress.checkStop,
     });
     const matches = await play({ panel, posts: textPosts });
     if (orders === "both") {
