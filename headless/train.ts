@@ -24,6 +24,7 @@ import {
 import { boolean, words } from "../lab/config_fields.ts";
 import { goldScore } from "../lab/demo/gold.ts";
 import { readAlarms, Unhealthy } from "../lab/health.ts";
+import { fitMicroBatches } from "../lab/micro_batches.ts";
 import { readMetrics } from "../lab/metrics.ts";
 import { runStages, stagesToRun } from "../lab/pipeline.ts";
 import { planRun } from "../lab/plan.ts";
@@ -164,6 +165,14 @@ async function main(): Promise<void> {
     const stages = stageNames.filter((stage) => flags.own.stages.includes(stage));
     const clock = () => performance.now();
     await runStages(run, stages.filter((stage) => stage === "preprocess"), inputs, clock);
+    const tokenised = (await stagesToRun(run, ["preprocess"], inputs)).length === 0;
+    if (tokenised && stages.some((stage) => stage !== "preprocess")) {
+      const fitted = await fitMicroBatches(run);
+      for (const sentence of fitted.notes) progress.note(sentence);
+      run.config = fitted.config;
+      record.config = fitted.config as unknown as Record<string, unknown>;
+      await writeJson(files, joinPath(config.out, "run.json"), record);
+    }
     const plan = await planRun(run, await stagesToRun(run, stages, inputs), {
       clock,
       measure: flags.own["dry-run"] ? "always" : "auto",

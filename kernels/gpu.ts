@@ -360,9 +360,28 @@ export class Gpu {
   /** Sets every byte of the tensor to zero. */
   clear(tensor: Tensor): void {
     this.endPass();
-    const { buffer, offset, size } = tensor.allocation;
-    tensor.allocation.lastUse = this.counters.submissions;
+    const { buffer, offset, size } = this.used(tensor);
     this.openEncoder().clearBuffer(buffer, offset, size);
+  }
+
+  /** Puts all of `source` into `target` from element `at` on; 32-bit elements. */
+  place(target: Tensor, at: number, source: Tensor): void {
+    this.endPass();
+    const from = this.used(source), to = this.used(target);
+    this.openEncoder().copyBufferToBuffer(
+      from.buffer,
+      from.offset,
+      to.buffer,
+      to.offset + 4 * at,
+      source.bytes,
+    );
+  }
+
+  /** Where a tensor lies, marked as used by the commands that are being encoded. */
+  private used({ allocation }: Tensor): Allocation {
+    allocation.lastUse = this.counters.submissions;
+    if (allocation.parent) allocation.parent.lastUse = this.counters.submissions;
+    return allocation;
   }
 
   /** Sends what has been encoded. */
@@ -545,10 +564,7 @@ export class Gpu {
     for (const { name } of kernel.bindings) {
       const tensor = bindings[name];
       if (tensor === undefined) throw new Error(`kernel ${kernel.name}: no tensor for binding "${name}"`);
-      const { allocation } = tensor;
-      allocation.lastUse = this.counters.submissions;
-      if (allocation.parent) allocation.parent.lastUse = this.counters.submissions;
-      key += `,${allocation.id}`;
+      key += `,${this.used(tensor).id}`;
     }
     let group = this.bindGroups.get(key);
     if (!group) {

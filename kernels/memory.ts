@@ -32,6 +32,11 @@ export interface PlanRow {
   count: number;
 }
 
+/** Something is larger than the adapter can bind or allocate in one piece. */
+export class TooLargeError extends Error {
+  override name = "TooLargeError";
+}
+
 const poolUsage = 0x0080 | 0x0040 | 0x0004 | 0x0008; // STORAGE | UNIFORM | COPY_SRC | COPY_DST
 
 export class Memory {
@@ -65,7 +70,7 @@ export class Memory {
   draw(bytes: number, name: string, unusedIn = -1): Allocation {
     const size = sizeClass(Math.max(bytes, this.limits.smallest));
     if (bytes > this.limits.binding || size > this.limits.buffer) {
-      throw new Error(
+      throw new TooLargeError(
         `${name} needs ${mebibytes(bytes)} in one binding, but this adapter allows ${
           mebibytes(Math.min(this.limits.binding, this.limits.buffer))
         }: ` +
@@ -93,7 +98,7 @@ export class Memory {
   keep(bytes: number, name: string): Allocation {
     const size = Math.max(this.limits.smallest, Math.ceil(bytes / 256) * 256);
     if (size > this.limits.buffer) {
-      throw new Error(
+      throw new TooLargeError(
         `${name} needs a buffer of ${mebibytes(size)}, but this adapter allows ${
           mebibytes(this.limits.buffer)
         }`,

@@ -98,6 +98,13 @@ export const schema = {
       from: "ours",
       neutral: true,
     }),
+    memory: number(0, {
+      doc: "Device memory a stage may take; sets microTokens; 0 = microTokens as given",
+      unit: "GiB",
+      from: "ours",
+      min: 0,
+      neutral: true,
+    }),
     recompute: choice(["none", "layers"], "none", {
       doc: "layers: activations are computed twice rather than kept; same numbers, less memory",
       from: "ours",

@@ -1,5 +1,5 @@
 /**
- * Generation over a key-value cache. The prompts go through the model in one packed pass, then all sequences grow by one token a
+ * Generation over a key-value cache. The prompts go through the model in packed micro-batches, then all sequences grow by one token a
  * step. Everything stays on the device: the host waits only to read the result.
  */
 import { embedding } from "../kernels/embedding.ts";
@@ -16,6 +16,7 @@ import { rmsnorm } from "../kernels/rmsnorm.ts";
 import { sample, type SampleRule } from "../kernels/sample.ts";
 import type { Tensor } from "../kernels/tensor.ts";
 import { hiddenStates, layerForward, type Qwen2, ropeShape, tokenBatch } from "./qwen2.ts";
+import { microBatches } from "./training.ts";
 
 /** How responses are drawn. Random numbers are keyed by (seed, stage, step, sample, position): see kernels/random.ts. */
 export interface GenerateOptions extends SampleRule {
@@ -28,6 +29,8 @@ export interface GenerateOptions extends SampleRule {
   samples?: readonly number[];
   /** Prompts that are decoded together. Default 64. */
   batch?: number;
+  /** Most tokens of the prompts in one pass, as far as one prompt allows; sets memory and speed. Default 4096. */
+  microTokens?: number;
   /** Called after every batch; may throw to give up. */
   heed?: () => void;
 }
@@ -78,8 +81,6 @@ function decode(
   const shape = ropeShape(model.config);
   const lengths = prompts.map((prompt) => prompt.length);
   const capacity = Math.max(...lengths) + T;
-  // Uploads come first, so that the whole of the decoding is one submission.
-  const batch = tokenBatch(gpu, model, prompts);
   const samples = gpu.from(Uint32Array.from(numbers), [B], "samples");
   const filled = Array.from(
     { length: T },
@@ -89,19 +90,43 @@ function decode(
     { length: T },
     (_, t) => gpu.from(Uint32Array.from(lengths, (length) => length + t), [B], `positions ${t}`),
   );
-  const lastRows = Uint32Array.from(lengths, (_, b) => batch.packing.host.starts[b + 1] - 1);
   const caches = model.layers.map(() => keyValueCache(gpu, B, capacity, shape));
 
   const tokens: Tensor[] = [];
   const draw = (hidden: Tensor) =>
     sample(gpu, hidden, model.head, { ...options, samples, position: tokens.length }).token;
-  tokens.push(gpu.scope(() => draw(gatherRows(gpu, hiddenStates(gpu, model, batch, caches), lastRows))));
+  tokens.push(
+    gpu.scope(() => draw(hiddenOfPrompts(gpu, model, prompts, caches, options.microTokens ?? 4096))),
+  );
   while (tokens.length < T) {
     const t = tokens.length - 1;
     tokens.push(gpu.scope(() => draw(hiddenOfStep(gpu, model, tokens[t], positions[t], filled[t], caches))));
   }
   for (const cache of caches) releaseKeyValueCache(gpu, cache);
   return tokens;
+}
+
+/**
+ * The final hidden state of each prompt's last token; the caches are filled with the prompts.
+ * @returns [B, D]
+ */
+function hiddenOfPrompts(
+  gpu: Gpu,
+  model: Qwen2,
+  prompts: readonly ArrayLike<number>[],
+  caches: readonly KeyValueCache[],
+  microTokens: number,
+): Tensor {
+  const D = model.config.hiddenSize;
+  const last = gpu.empty([prompts.length, D], "hidden");
+  for (const [from, to] of microBatches(prompts.map((prompt) => prompt.length), microTokens)) {
+    gpu.scope(() => {
+      const batch = tokenBatch(gpu, model, prompts.slice(from, to));
+      const ends = batch.packing.host.starts.slice(1).map((start) => start - 1);
+      gpu.place(last, from * D, gatherRows(gpu, hiddenStates(gpu, model, batch, caches, from), ends));
+    });
+  }
+  return last;
 }
 
 /**

@@ -187,7 +187,7 @@ export function tokenBatch(
 
 /**
  * The hidden state of every token after the final norm.
- * @param caches one a layer: filled with the batch's keys and values, for decoding
+ * @param caches one a layer: filled with the batch's keys and values, for decoding, from row `firstSequence` on
  * @returns [T, D]
  */
 export function hiddenStates(
@@ -195,6 +195,7 @@ export function hiddenStates(
   model: Qwen2,
   batch: TokenBatch,
   caches?: readonly KeyValueCache[],
+  firstSequence = 0,
 ): Tensor {
   const shape = ropeShape(model.config);
   let h = gpu.named("embed", embedding(gpu, model.embedding, batch.tokens, batch.index));
@@ -202,7 +203,7 @@ export function hiddenStates(
     const input = h;
     const forward = () =>
       layerForward(gpu, model, layer, input, batch.packing.positions, (qkv) => {
-        if (caches) storePrompt(gpu, qkv, caches[i], batch.packing, shape);
+        if (caches) storePrompt(gpu, qkv, caches[i], batch.packing, shape, firstSequence);
         return attention(gpu, qkv, batch.packing, shape);
       });
     h = gpu.inside(`layers.${i}`, () => {

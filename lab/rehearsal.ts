@@ -25,13 +25,13 @@ export type PlannedStage = typeof plannedStages[number];
 /** Steps of each stage that are rehearsed, at most: batches differ in length, and the pool grows with each new size. */
 const mostSteps = 8;
 /** Updates of PPO, each of several passes over a large batch. */
-const mostUpdates = 3;
+const mostUpdates = 4;
 /** Sequences of an evaluation that are rehearsed, at least: a batch of generation. */
 const fewestEvaluated = 64;
 /** Batches of generation in the last stage, at most: how long the queries of a batch are decides on the size of its caches. */
 const mostBatches = 6;
 
-/** What a stage needs at its highest, in bytes, and the buffers that make it up. */
+/** What a stage needs at its highest, in bytes, and the buffers that make it up then. */
 export async function rehearse(
   run: Run,
   config: Qwen2Config,
@@ -44,9 +44,15 @@ export async function rehearse(
       highest = { peakMemory: gpu.memory.bytes, memory: gpu.memory.plan() };
     }
   };
+  // Until it is trimmed the pool only grows.
+  const trim = gpu.trim.bind(gpu);
+  gpu.trim = () => {
+    look();
+    trim();
+  };
   const posts = await readTable(run.files, tablePath(run, "posts", "train"));
   const shorter = shortened(run.config, posts.tokens.length / rowCount(posts));
-  await rehearsals[stage]({ ...run, gpu, ...quiet, config: shorter }, config, look);
+  await rehearsals[stage]({ ...run, gpu, ...quiet, config: shorter }, config);
   look();
   return highest;
 }
@@ -94,10 +100,10 @@ function allocate(
   return model;
 }
 
-/** Each leaves what it allocated in place, or calls `look` before it frees it. */
+/** Each leaves what it allocated in place, or trims the pool before it frees weights. */
 const rehearsals: Record<
   PlannedStage,
-  (run: Run, config: Qwen2Config, look: () => void) => Promise<void>
+  (run: Run, config: Qwen2Config) => Promise<void>
 > = {
   async sft(run, config) {
     const { sft, seed } = run.config;
@@ -137,10 +143,11 @@ const rehearsals: Record<
     for (let update = 1; update <= Math.min(updates, mostUpdates); update++) {
       const rows = batchRows(rowCount(table), ppo.batch, update, seed, stageKeys.ppo);
       const queries = Array.from(rows, (row) => queryAt(table, row));
-      // Nothing is drawn here; responses that end anywhere make micro-batches of all sizes.
+      // Nothing is drawn here; responses that grow from update to update make micro-batches of all sizes.
+      const most = Math.ceil(ppo.responseLength * update / Math.min(updates, mostUpdates));
       const responses = queries.map(() => {
         const response = new Uint32Array(ppo.responseLength);
-        response[lengths.below(ppo.responseLength)] = run.tokenizer.eosId;
+        response[lengths.below(most)] = run.tokenizer.eosId;
         return response;
       });
       if (update === 1) await rollOut(run, networks, queries, update);
@@ -155,7 +162,7 @@ const rehearsals: Record<
     }
   },
 
-  async evaluate(run, config, look) {
+  async evaluate(run, config) {
     const { evaluate, preprocess, reward, ppo, seed } = run.config;
     const table = await readTable(run.files, tablePath(run, "posts", evaluate.split));
     const posts = Math.min(rowCount(table), evaluate.posts || Infinity);
@@ -189,9 +196,8 @@ const rehearsals: Record<
     const full = Math.ceil(mostBatches * reward.microTokens * rowCount(table) / table.tokens.length);
     const read = Math.min(posts, full);
     await referenceLosses(run, policy, table, read);
-    look();
-    policy.parameters.drop();
     run.gpu.trim();
+    policy.parameters.drop();
     const rewardModel = allocate(run.gpu, config, "reward model", "score", false);
     const sequences = Array.from({ length: read }, (_, row) => sequenceAt(table, row));
     await sequenceScores(run.gpu, rewardModel, sequences, reward.microTokens);

@@ -378,6 +378,7 @@ async function write(
       ...rule,
       ...rest,
       batch,
+      microTokens: config.sft.microTokens,
       samples: samples.slice(i, i + batch),
       vocabulary: tokenizer.padId,
       seed: config.seed,

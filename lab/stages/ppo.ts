@@ -267,6 +267,7 @@ export async function rollOut(
     stage: stageKeys.ppo,
     step: update,
     batch: decodeBatch,
+    microTokens: config.ppo.microTokens,
     heed: stop,
   });
   return await measure(run, networks, queries, responses, stop);

@@ -216,6 +216,8 @@ export async function pairScores(
 
 /** Accuracy on valid1 and valid2 together, logged at `step`. @throws Stopped when the run is asked to stop, nothing logged */
 export async function heldOutAccuracy(run: Run, model: Qwen2, step: number): Promise<number> {
+  // The buffers of training steps and of evaluations need not be there at the same time.
+  run.gpu.trim();
   const figures: Record<string, number> = {};
   let correct = 0, all = 0, loss = 0;
   for (const split of ["valid1", "valid2"] as const) {
@@ -232,6 +234,7 @@ export async function heldOutAccuracy(run: Run, model: Qwen2, step: number): Pro
     correct += right;
     all += count;
   }
+  run.gpu.trim();
   figures["eval/accuracy"] = correct / all;
   figures["eval/loss"] = loss / all;
   await logMetrics(run, "reward", step, figures);

@@ -218,6 +218,8 @@ export async function sftStep(
 
 /** Validation loss and ROUGE, logged at `step`. @throws Stopped when the run is asked to stop, nothing logged */
 export async function languageFigures(run: Run, model: Qwen2, step: number): Promise<LanguageFigures> {
+  // The buffers of training steps and of evaluations need not be there at the same time.
+  run.gpu.trim();
   const stop = heed(run, `sft, step ${step}`);
   const { config } = run;
   const table = await readTable(run.files, tablePath(run, "posts", "validation"));
@@ -236,6 +238,7 @@ export async function languageFigures(run: Run, model: Qwen2, step: number): Pro
       heed: stop,
     },
   );
+  run.gpu.trim();
   const mean = meanRouge(summaries.map(({ text }, i) => rouge(text, posts[i].summary)));
   const figures = {
     ...losses,
@@ -310,6 +313,7 @@ export async function writeSummaries(
   const rows = await generate(run.gpu, model, queries, {
     ...rest,
     ...drawnAt(temperature),
+    microTokens: run.config.sft.microTokens,
     vocabulary: run.tokenizer.padId,
     seed: run.config.seed,
   });
