@@ -42,7 +42,7 @@ interface Loaded {
   gpu: Gpu;
   model: Qwen2;
   opened: Opened;
-  /** Read when first needed: other people's test models have none, and can still be spoken to in ids. */
+  /** Throws where the folder has none: such a model, somebody's test model perhaps, can be spoken to in ids alone. */
   tokenizer: () => Promise<Tokenizer>;
   configuration: () => Promise<Config>;
 }
@@ -116,6 +116,7 @@ async function load(url: string, received: (bytes: number) => void): Promise<Loa
     const { vocabulary, layers } = model.config;
     const tokenizer = once(() => loadTokenizer((path) => files.read(path), "", vocabulary));
     const configuration = once(() => configurationOf(files, url));
+    if (await files.exists("tokenizer.json")) await tokenizer();
     let parameters = 0;
     for (const { size } of model.parameters.tensors.values()) parameters += size;
     const milliseconds = performance.now() - start;
@@ -142,7 +143,7 @@ async function openBrowserGpu(): Promise<Gpu> {
       "This browser has WebGPU but finds no graphics adapter for it; look at its page chrome://gpu or about:support.",
     );
   }
-  const runtime = /\bChrom(e|ium)\//.test(navigator.userAgent) ? "dawn" : "browser";
+  const runtime = /Chrom(e|ium)\//.test(navigator.userAgent) ? "dawn" : "browser";
   return new Gpu(await openDevice(navigator.gpu, { runtime }));
 }
 
