@@ -153,7 +153,7 @@ export class PrecisPage extends LitElement {
       this.show(panel, { written, of, source: this.sourceOf(written, panel) });
     } catch (error) {
       this.shown = before;
-      if (!(error instanceof EngineLost)) this.say(error as Error); // what is lost has been said already
+      this.say(error as Error);
     } finally {
       this.busy = null;
       this.status = "";
