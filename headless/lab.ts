@@ -30,7 +30,16 @@ export async function buildPage(always = false): Promise<boolean> {
   const built = await timeOf(`${dist}/index.html`);
   if (!always && built > await newestSource()) return false;
   const { build } = await import("vite");
-  await build({ configFile: `${root}vite.config.ts`, configLoader: "native", logLevel: "warn" });
+  // Beside the page that is there, which stays until the new one is whole.
+  const next = `${dist}.next`;
+  await build({
+    configFile: `${root}vite.config.ts`,
+    configLoader: "native",
+    logLevel: "warn",
+    build: { outDir: next },
+  });
+  if (built > 0) await Deno.remove(dist, { recursive: true });
+  await Deno.rename(next, dist);
   return true;
 }
 

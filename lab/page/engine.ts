@@ -22,10 +22,12 @@ export function startEngine(): Engine {
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "GPU" });
   const lab = wrap<Lab>(worker);
   const { promise: lost, reject } = Promise.withResolvers<never>();
-  lost.catch(() => {}); // whoever cares asks for it
+  // What is left of a worker after a fault of its own would go on computing.
+  lost.catch(() => worker.terminate());
   worker.addEventListener("error", (event) => {
     event.preventDefault();
-    reject(new EngineLost(`The GPU worker has stopped: ${event.message || "its script cannot be loaded"}.`));
+    const why = event.message?.replace(/^Uncaught (Error: )?|\.$/g, "") || "its script cannot be loaded";
+    reject(new EngineLost(`The GPU worker has stopped: ${why}.`));
   });
   const unlessLost = <T>(call: Promise<T>) => Promise.race([call, lost]);
   let opened: Promise<Opened> | null = null;

@@ -120,7 +120,7 @@ export class PrecisPage extends LitElement {
     return this.engine;
   }
 
-  /** The lab itself, for the console: `await lab.rateIds([1, 2, 3])`. */
+  /** What the page itself speaks to; see the end of this file. */
   async openLab() {
     const engine = this.running();
     this.opened ??= await engine.open(model, (bytes) => this.status = `Fetching the model: ${size(bytes)}`);
@@ -134,12 +134,14 @@ export class PrecisPage extends LitElement {
     this.status = "Opening the GPU";
     const of = this.identity(panel), post = { ...this.post }, before = this.shown;
     const first = !this.opened;
+    let listening = true;
     try {
       const lab = await this.openLab();
       const engine = this.running();
       this.status = first ? "Compiling the kernels" : "Reading the post";
       const tokens: ShownToken[] = [];
       const onToken = (token: ShownToken) => {
+        if (!listening) return; // the last words of a worker that is lost
         tokens.push(token);
         this.status = `${tokens.length} tokens`;
         const text = tokens.map(({ text }) => text).join("").replace("<|endoftext|>", "").trim();
@@ -155,6 +157,7 @@ export class PrecisPage extends LitElement {
       this.shown = before;
       this.say(error as Error);
     } finally {
+      listening = false;
       this.busy = null;
       this.status = "";
     }
@@ -348,7 +351,7 @@ export class PrecisPage extends LitElement {
 
   private result(name: Panel) {
     const shown = this.shown[name];
-    const stale = shown && shown.source !== "" && shown.of !== this.identity(name);
+    const stale = shown && this.busy !== name && shown.source !== "" && shown.of !== this.identity(name);
     return html`
       <token-strip .tokens=${shown?.written.tokens ?? []} label=${name === "summary"
         ? "Tokens of the summary"
@@ -388,6 +391,6 @@ export class PrecisPage extends LitElement {
 customElements.define("precis-page", PrecisPage);
 
 Object.assign(globalThis, {
-  /** For the console: opens the lab and gives what the page itself speaks to. */
+  /** For the console: `(await openLab()).rateIds([1, 2, 3])`. */
   openLab: () => document.querySelector<PrecisPage>("precis-page")!.openLab(),
 });

@@ -66,8 +66,9 @@ export class TokenStrip extends LitElement {
       text-align: left;
       min-height: 1.5em;
     }
+
     .mark {
-      color: var(--muted);
+      color: color-mix(in oklab, currentColor 65%, transparent);
     }
     .lane {
       display: flex;
