@@ -356,7 +356,9 @@ export class PrecisPage extends LitElement {
       <token-strip .tokens=${shown?.written.tokens ?? []} label=${name === "summary"
         ? "Tokens of the summary"
         : "Tokens of your summary"}></token-strip>
-      <p class="source ${stale ? "stale" : ""}" aria-live="polite">${this.busy === name
+      <p class="source ${stale ? "stale" : ""}" aria-live=${this.busy === name
+        ? "off"
+        : "polite"}>${this.busy === name
         ? html`<span class="busy">${this.status} …</span>`
         : html`${
           stale

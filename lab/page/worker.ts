@@ -147,10 +147,11 @@ async function openBrowserGpu(): Promise<Gpu> {
   return new Gpu(await openDevice(navigator.gpu, { runtime }));
 }
 
-/** The configuration of the run that a model folder lies in; else the demo's for the demo's model, else the published one. */
+/** The demo's configuration for the demo's model; else that of the run that a model folder lies in, else the published one. */
 async function configurationOf(files: Files, url: string): Promise<Config> {
-  if (await files.exists("../../run.json")) return (await readStartedRun(files, "../..")).config;
-  return presetConfig(/\/demo\/base\/?$/.test(url) ? "demo" : "spark");
+  if (/\/demo\/base\/?$/.test(url)) return presetConfig("demo");
+  const inRun = await files.exists("../../run.json");
+  return inRun ? (await readStartedRun(files, "../..")).config : presetConfig("spark");
 }
 
 /** Does a work once, at the first call. */

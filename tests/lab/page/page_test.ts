@@ -1,6 +1,7 @@
 /** The built page in a real browser, served by deno task lab's server: the same engine, model and numbers as headless. */
 import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import type { Locator, Page } from "playwright-core";
+import { openGpu } from "../../../headless/devices.ts";
 import { diskFiles } from "../../../headless/files.ts";
 import { buildPage, serveLab } from "../../../headless/lab.ts";
 import { demoLengths, type Example, examplePost, makeExample } from "../../../lab/demo/example.ts";
@@ -10,7 +11,7 @@ import type { Post } from "../../../lab/query.ts";
 import { loadQwen2 } from "../../../lab/qwen2.ts";
 import { type ShownToken, summarise, type Writer } from "../../../lab/summarise.ts";
 import { loadTokenizer } from "../../../lab/tokenizer.ts";
-import { gpuTest } from "../../kernels/testing.ts";
+import { testRuntime } from "../../kernels/testing.ts";
 import { llama2cEncoder, readLlama2c, storiesCheckpoint, storiesData } from "../stories.ts";
 import { browserTest, closeBrowser, openBrowser } from "./browser.ts";
 
@@ -73,15 +74,28 @@ function assertSame(actual: readonly ShownToken[], expected: readonly ShownToken
   });
 }
 
-let writer: Writer | null = null;
+let opened: Promise<Writer> | null = null;
 
-gpuTest("the example that ships with the page is what the model makes of its post", async (gpu) => {
-  const model = await loadQwen2(gpu, files, `${demo}/base`, "base");
-  const tokenizer = await loadTokenizer((path) => files.read(path), `${demo}/base`);
-  writer = { gpu, model, tokenizer, lengths: demoLengths };
+/** The same model on the device of the tests. */
+function headless(): Promise<Writer> {
+  opened ??= (async () => {
+    const gpu = await openGpu(testRuntime);
+    const model = await loadQwen2(gpu, files, `${demo}/base`, "base");
+    const tokenizer = await loadTokenizer((path) => files.read(path), `${demo}/base`);
+    return { gpu, model, tokenizer, lengths: demoLengths };
+  })();
+  return opened;
+}
+
+/** A test that leaves its device to the next. */
+function engineTest(name: string, fn: () => Promise<void>) {
+  Deno.test({ name, fn, sanitizeOps: false, sanitizeResources: false });
+}
+
+engineTest("the example that ships with the page is what the model makes of its post", async () => {
   const posts = await loadPosts((path) => files.read(`${demo}/${path}`), "test");
   const example = await shipped();
-  const made = await makeExample(writer, posts[examplePost], example.model);
+  const made = await makeExample(await headless(), posts[examplePost], example.model);
   assertSame(made.summary.tokens, example.summary.tokens);
   assertSame(made.rated.tokens, example.rated.tokens);
   assertEquals([made.post, made.summary.text], [example.post, example.summary.text]);
@@ -169,7 +183,7 @@ browserTest(
       await page.locator("textarea").fill(changed.post);
       assertMatch(await source(page).innerText(), /^Of the text before your change/);
       await compute(page, "summary");
-      const expected = await summarise(writer!, changed, { temperature: 0, seed: 1 });
+      const expected = await summarise(await headless(), changed, { temperature: 0, seed: 1 });
       assertSame(await tokensOf(page.locator(".summary token-strip")), expected.tokens);
       assert(expected.text !== example.summary.text);
 
@@ -230,6 +244,18 @@ browserTest("a lost device and a crashed worker are told of, and another can be 
   });
 });
 
+browserTest("the page works below any path of a static server, and with models from elsewhere", async () => {
+  const example = await shipped();
+  await withPage(async (page, open) => {
+    await open("runs/dist/index.html?model=../public/demo/base");
+    await page.getByText("“Summarise” writes one").waitFor();
+    assertEquals(await page.locator("textarea").inputValue(), example.post.post);
+    await compute(page, "summary");
+    assertSame(await tokensOf(page.locator(".summary token-strip")), example.summary.tokens);
+    assertMatch(await page.locator("footer").innerText(), /from http:\S+\/runs\/public\/demo\/base\b/);
+  }, { runs: root });
+});
+
 browserTest("a model that is not there is named", async () => {
   await withPage(async (page, open) => {
     await open("?model=runs/none");
@@ -280,4 +306,7 @@ browserTest(
   stories ? undefined : "../shared/data/stories260k is missing",
 );
 
-Deno.test({ name: "the browser closes", sanitizeOps: false, sanitizeResources: false, fn: closeBrowser });
+engineTest("browser and device close", async () => {
+  await closeBrowser();
+  (await opened)?.gpu.destroy();
+});
