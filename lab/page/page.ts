@@ -243,7 +243,7 @@ export class PrecisPage extends LitElement {
         <div class="results">
           ${this.panel(
             "summary",
-            `Its summary, by ${model === shippedModel ? "the demo’s base model" : "the model asked for"}`,
+            `Its summary, by ${model === shippedModel ? "the demo’s base model" : asked}`,
           )}
           ${this.ownForm()}
         </div>

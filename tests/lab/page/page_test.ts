@@ -4,6 +4,8 @@ import type { Locator, Page } from "playwright-core";
 import { openGpu } from "../../../headless/devices.ts";
 import { diskFiles } from "../../../headless/files.ts";
 import { buildPage, serveLab } from "../../../headless/lab.ts";
+import { writeJson } from "../../../lab/bytes.ts";
+import { presetConfig } from "../../../lab/config.ts";
 import { demoLengths, type Example, examplePost, makeExample } from "../../../lab/demo/example.ts";
 import { loadPosts } from "../../../lab/demo/load.ts";
 import type { Lab } from "../../../lab/page/worker.ts";
@@ -254,6 +256,28 @@ browserTest("the page works below any path of a static server, and with models f
     assertSame(await tokensOf(page.locator(".summary token-strip")), example.summary.tokens);
     assertMatch(await page.locator("footer").innerText(), /from http:\S+\/runs\/public\/demo\/base\b/);
   }, { runs: root });
+});
+
+browserTest("a run's model is asked within the lengths that the run was trained with", async () => {
+  const example = await shipped();
+  const runs = await Deno.makeTempDir({ prefix: "precis-runs-" });
+  try {
+    await Deno.mkdir(`${runs}/short/models/ppo`, { recursive: true });
+    for await (const { name } of Deno.readDir(`${demo}/base`)) {
+      await Deno.copyFile(`${demo}/base/${name}`, `${runs}/short/models/ppo/${name}`);
+    }
+    const { preprocess, ...others } = presetConfig("demo");
+    const config = { ...others, preprocess: { ...preprocess, responseTokens: 5 } };
+    await writeJson(files, `${runs}/short/run.json`, { config, startedAt: "2026-11-25T12:00:00Z" });
+    await withPage(async (page, open) => {
+      await open("?model=runs/short/models/ppo/");
+      await page.getByText("“Summarise” writes one").waitFor();
+      await compute(page, "summary");
+      assertSame(await tokensOf(page.locator(".summary token-strip")), example.summary.tokens.slice(0, 5));
+    }, { runs });
+  } finally {
+    await Deno.remove(runs, { recursive: true });
+  }
 });
 
 browserTest("a model that is not there is named", async () => {
