@@ -37,7 +37,7 @@ const checks: readonly Check[] = [
   {
     name: "types",
     remedy: "deno check",
-    run: (root) => deno(root, "check", "--quiet", "kernels", "lab", "headless", "tests"),
+    run: (root) => deno(root, "check", "--quiet", "kernels", "lab", "headless", "tests", "vite.config.ts"),
   },
   {
     name: "imports",

@@ -1,0 +1,96 @@
+/** The lab's server: gives the page's files and those of the runs, whole and in ranges, and nothing else. */
+import { assertEquals, assertMatch } from "deno-std/assert/mod.js";
+import { buildPage, labHandler } from "../../headless/lab.ts";
+
+const digits = "0123456789";
+
+async function withRuns(
+  body: (ask: (path: string, init?: RequestInit) => Promise<Response>) => Promise<void>,
+) {
+  const folder = await Deno.makeTempDir({ prefix: "precis-lab-" });
+  const runs = `${folder}/runs`;
+  try {
+    await Deno.mkdir(`${runs}/demo`, { recursive: true });
+    await Deno.writeTextFile(`${runs}/demo/digits.txt`, digits);
+    await Deno.writeTextFile(`${folder}/secret.txt`, "secret");
+    await Deno.symlink(`${folder}/secret.txt`, `${runs}/demo/link.txt`);
+    const handler = labHandler(runs);
+    await body((path, init = {}) => {
+      const headers = { host: "localhost:8420", ...init.headers as Record<string, string> };
+      return handler(new Request(`http://localhost:8420${path}`, { ...init, headers }));
+    });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("files come whole and in ranges", async () => {
+  await withRuns(async (ask) => {
+    const whole = await ask("/runs/demo/digits.txt");
+    assertEquals([whole.status, await whole.text()], [200, digits]);
+    assertEquals(whole.headers.get("content-length"), "10");
+    assertEquals(whole.headers.get("x-content-type-options"), "nosniff");
+    for (
+      const [range, status, text, told] of [
+        ["bytes=2-4", 206, "234", "bytes 2-4/10"],
+        ["bytes=7-", 206, "789", "bytes 7-9/10"],
+        ["bytes=8-99", 206, "89", "bytes 8-9/10"],
+        ["bytes=10-12", 416, "", "bytes */10"],
+        ["lines=1-2", 200, digits, null],
+      ] as const
+    ) {
+      const answer = await ask("/runs/demo/digits.txt", { headers: { range } });
+      assertEquals([answer.status, await answer.text()], [status, text], range);
+      assertEquals(answer.headers.get("content-range"), told, range);
+    }
+    const head = await ask("/runs/demo/digits.txt", { method: "HEAD" });
+    assertEquals([head.status, head.headers.get("content-length"), await head.text()], [200, "10", ""]);
+  });
+});
+
+Deno.test("nothing outside is given, nothing is written, and no other name is answered to", async () => {
+  await withRuns(async (ask) => {
+    for (
+      const path of [
+        "/runs/demo/link.txt",
+        "/runs/..%2fsecret.txt",
+        "/runs/demo/..%2f..%2fsecret.txt",
+        "/..%2fdeno.json",
+        "/runs/demo",
+        "/runs/demo/",
+        "/runs/none.txt",
+        "/runs/demo/digits.txt/x",
+        "/runs/demo/digits.txt%00",
+      ]
+    ) {
+      const answer = await ask(path);
+      assertEquals([answer.status, await answer.text()], [404, "There is no such file.\n"], path);
+    }
+    assertEquals((await ask("/%ff")).status, 400);
+    for (const method of ["POST", "PUT", "DELETE"]) {
+      assertEquals((await ask("/runs/demo/digits.txt", { method })).status, 405);
+    }
+    for (const host of ["evil.example", "evil.example:8420", "localhost.evil.example", ""]) {
+      assertEquals((await ask("/runs/demo/digits.txt", { headers: { host } })).status, 421, host);
+    }
+    for (const host of ["localhost", "127.0.0.1:1", "[::1]:8420"]) {
+      assertEquals((await ask("/runs/demo/digits.txt", { headers: { host } })).status, 200, host);
+    }
+  });
+});
+
+Deno.test("the page is built once, and lies at the root", async () => {
+  await buildPage();
+  assertEquals(await buildPage(), false);
+  await withRuns(async (ask) => {
+    const page = await ask("/");
+    assertEquals(page.headers.get("content-type"), "text/html; charset=UTF-8");
+    assertMatch(page.headers.get("content-security-policy")!, /default-src 'self'/);
+    const html = await page.text();
+    // Relative addresses alone, so that any folder of any server can hold it.
+    for (const [, address] of html.matchAll(/(?:src|href)="([^"]+)"/g)) assertMatch(address, /^(\.\/|data:)/);
+    const script = /src="\.(\/[^"]+)"/.exec(html)![1];
+    assertMatch((await ask(script)).headers.get("content-type")!, /^text\/javascript/);
+    assertEquals((await ask("/demo/base/none.json")).status, 404);
+  });
+});
