@@ -11,7 +11,7 @@ import { helpText, parseFlags } from "./flags.ts";
 const usage = {
   task: "demo-base",
   about:
-    "Pretrains the demo's base model on generated posts; its tokenizer must be there (deno task demo-data).",
+    "pretrains the demo's base model on generated posts; its tokenizer must be there (deno task demo-data).",
   own: {
     data: text("public/demo", { doc: "Folder of the tokenizer", placeholder: "FOLDER" }),
     out: text("public/demo/base", {

@@ -13,7 +13,7 @@ import { helpText, parseFlags } from "./flags.ts";
 const usage = {
   task: "demo-example",
   about:
-    "Computes the result that the page opens on; the demo's base model must be there (deno task demo-base).",
+    "computes the result that the page opens on; the demo's base model must be there (deno task demo-base).",
   own: {
     demo: text("public/demo", {
       doc: "Folder of the demo, where example.json is written",

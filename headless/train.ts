@@ -62,7 +62,7 @@ import { versions } from "./versions.ts";
 const usage = {
   task: "train",
   about:
-    "Runs the recipe: preprocess, supervised fine-tuning, reward model, PPO, evaluation; then writes report.html.",
+    "runs the recipe: preprocess, supervised fine-tuning, reward model, PPO, evaluation; then writes report.html.",
   own: {
     stages: words(stageNames, stageNames, { doc: "Only these stages; earlier ones must have been run" }),
     "dry-run": boolean(false, {
