@@ -74,8 +74,10 @@ function chosen(gpu: Gpu, job: Job): string {
   const wanted = gpu.choices.get(shapeClass(job.form, job.M, job.N, job.K)) ?? gpu.choices.get("matmul");
   const lack = wanted && variants[wanted]?.lacks(gpu);
   if (lack) throw new Error(`matmul: the variant "${wanted}" was chosen, but ${lack}`);
-  const order = wanted ? [wanted, ...matmulUsual(gpu.facts)] : matmulUsual(gpu.facts);
-  return order.find((name) => variants[name].refuses(gpu, job) === null)!;
+  if (wanted && variants[wanted].refuses(gpu, job) === null) return wanted;
+  return matmulUsual(gpu.facts).find((name) =>
+    variants[name].refuses(gpu, job) === null && !variants[name].outdone?.(job)
+  )!;
 }
 
 /** The variants that serve an adapter where nothing was measured, best first; the same on every run, so that results are too. */

@@ -36,6 +36,8 @@ export interface Variant {
   lacks(gpu: Gpu): string | null;
   /** Why it cannot do this job, or null. */
   refuses(gpu: Gpu, job: Job): string | null;
+  /** Whether it can do this job, but the next of an adapter's usual variants does it better. */
+  outdone?(job: Job): boolean;
   run(gpu: Gpu, job: Job): void;
 }
 
@@ -63,6 +65,8 @@ export const variants: Record<string, Variant> = {
   windows: {
     lacks: everywhere,
     refuses: (gpu, job) => refusesWindows(gpu, job, "ab"),
+    // A window of b that holds only a part of a sum costs a result that is written and read twice.
+    outdone: (job) => job.form === "NN" && extents(job, "ab").k < job.K,
     run: (gpu, job) => runWindows(gpu, job, "ab"),
   },
   panels: {
