@@ -1,6 +1,7 @@
 /** The lab's server: gives the page's files and those of the runs, whole and in ranges, and nothing else. */
 import { assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import { buildPage, labHandler } from "../../headless/lab.ts";
+import { canBuild } from "../lab/page/browser.ts";
 
 const digits = "0123456789";
 
@@ -79,7 +80,8 @@ Deno.test("nothing outside is given, nothing is written, and no other name is an
   });
 });
 
-Deno.test("the page is built once, and lies at the root", async () => {
+const offline = canBuild ? "" : " (skipped: vite cannot be loaded)";
+Deno.test(`the page is built once, and lies at the root${offline}`, { ignore: !canBuild }, async () => {
   await buildPage();
   assertEquals(await buildPage(), false);
   await withRuns(async (ask) => {

@@ -1,5 +1,5 @@
 /** A real browser for tests of the built page: Debian's Chromium, driven headless, WebGPU on its own software adapter. */
-import { type Browser, chromium } from "playwright-core";
+import type { Browser } from "playwright-core";
 
 const places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome-stable"];
 
@@ -17,11 +17,20 @@ function findChromium(): string | null {
 
 const executablePath = findChromium();
 
+/** Whether the page can be built and driven: an offline kit brings neither the bundler's nor the driver's code. */
+export const canBuild = await import("vite").then(() => true, () => false);
+
 let browser: Promise<Browser> | null = null;
 
 /** The one browser of a test file; close it with {@link closeBrowser} in its last test. */
 export function openBrowser(): Promise<Browser> {
-  browser ??= chromium.launch({
+  browser ??= launch();
+  return browser;
+}
+
+async function launch(): Promise<Browser> {
+  const { chromium } = await import("playwright-core");
+  return await chromium.launch({
     executablePath: executablePath!,
     headless: true,
     // Without the unsafe flag Chromium offers no adapter on Linux without a graphics card.
@@ -32,7 +41,6 @@ export function openBrowser(): Promise<Browser> {
       "--disable-component-update",
     ],
   });
-  return browser;
 }
 
 export async function closeBrowser(): Promise<void> {
@@ -42,7 +50,11 @@ export async function closeBrowser(): Promise<void> {
 
 /** A test that is listed as ignored, with the reason, where there is no Chromium or something else is missing. */
 export function browserTest(name: string, body: () => Promise<void>, missing?: string): void {
-  const why = executablePath === null ? `no Chromium at ${places.join(", ")}` : missing;
+  const why = executablePath === null
+    ? `no Chromium at ${places.join(", ")}`
+    : canBuild
+    ? missing
+    : "vite cannot be loaded";
   Deno.test({
     name: why ? `${name} (skipped: ${why})` : name,
     ignore: why !== undefined,
