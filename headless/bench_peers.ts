@@ -17,7 +17,8 @@ export interface PeerProduct {
   drop(): void;
 }
 
-const specifiers = {
+/** What the bench compares with; no part of the lock file. */
+export const peerPackages = {
   jax: "npm:@jax-js/jax@0.1.25",
   tfjs: "npm:@tensorflow/tfjs-core@4.22.0",
   tfjsWebGpu: "npm:@tensorflow/tfjs-backend-webgpu@4.22.0",
@@ -78,7 +79,7 @@ export interface Jax {
 
 /** jax-js, its default device set to WebGPU. @throws if it cannot be fetched */
 export async function openJax(): Promise<Jax> {
-  const jax = await fetched<Jax>(specifiers.jax);
+  const jax = await fetched<Jax>(peerPackages.jax);
   await jax.init();
   jax.defaultDevice("webgpu");
   return jax;
@@ -129,8 +130,8 @@ interface Tfjs {
 
 /** tfjs's WebGPU backend on Deno's own WebGPU. @throws if it cannot be fetched or finds no device */
 export async function tfjsPeer(): Promise<Peer> {
-  const tf = await fetched<Tfjs>(specifiers.tfjs);
-  await fetched(specifiers.tfjsWebGpu);
+  const tf = await fetched<Tfjs>(peerPackages.tfjs);
+  await fetched(peerPackages.tfjsWebGpu);
   if (!await tf.setBackend("webgpu")) throw new Error("tfjs found no WebGPU: go without with --no-peers");
   await tf.ready();
   return {

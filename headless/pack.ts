@@ -11,6 +11,7 @@
 import { parseArgs } from "deno-std/cli/parse_args.js";
 import { failWith } from "./exit.ts";
 import { explainFileError } from "./files.ts";
+import { peerPackages } from "./bench_peers.ts";
 
 const help = `deno task pack --out FOLDER [--archive]
 
@@ -57,9 +58,15 @@ export function isPacked(path: string): boolean {
   return !standIn && !leftBehind.some((pattern) => pattern.test(path));
 }
 
-/** A task's command with Deno told to fetch nothing, so that a missing file is an error at once rather than a time-out. */
+/**
+ * A task's command with Deno told to fetch nothing, so that a missing file is an error at once rather than a time-out. Without the lock
+ * file it would ask the registry which versions there are.
+ */
 export function offlineCommand(command: string): string {
-  return command.replace(/\bdeno (run|test|bench|check)\b/g, "deno $1 --cached-only");
+  return command.replace(/\bdeno (run|test|bench|check)\b/g, "deno $1 --cached-only").replace(
+    " --no-lock",
+    "",
+  );
 }
 
 /** `deno.json` with every task offline. @throws SyntaxError when the text is not JSON */
@@ -124,6 +131,8 @@ export async function pack(repository: string, out: string): Promise<Kit> {
     offlineConfig(await Deno.readTextFile(`${repository}/deno.json`)),
   );
 
+  await lockPeers(repository, target);
+
   const packages = new Map<string, number>();
   for await (const path of walk(`${repository}/node_modules`)) {
     if (!isPacked(path)) continue;
@@ -151,6 +160,17 @@ export async function pack(repository: string, out: string): Promise<Kit> {
     !`${repository}/${path}`.startsWith(out)
   );
   return { deno, loader, repository: sourceBytes, packages, untracked };
+}
+
+/** Adds the bench's peers to the kit's lock file, if they can be had; without them it measures the engine alone. */
+async function lockPeers(repository: string, target: string): Promise<void> {
+  const args = [
+    "cache",
+    "--quiet",
+    `--lock=${target}/deno.lock`,
+    ...Object.values(peerPackages),
+  ];
+  await new Deno.Command(Deno.execPath(), { args, cwd: repository, stdout: "null", stderr: "null" }).output();
 }
 
 /** Compresses the kit as `out`.tar.xz, the same bytes for the same files. Returns its size in bytes. */
