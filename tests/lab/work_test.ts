@@ -1,28 +1,10 @@
 /** Counted operations of Qwen2.5-0.5B against arithmetic that was done by hand. */
 import { assertAlmostEquals, assertEquals } from "deno-std/assert/mod.js";
-import type { Qwen2Config } from "../../lab/qwen2_config.ts";
+import { publishedConfig } from "../../lab/random_checkpoint.ts";
 import { addGeneration, addSequences, flopsOf, forwardFlops, noWork } from "../../lab/work.ts";
 
-/** The shape of Qwen2.5-0.5B: 14,912,384 parameters a layer, of which 14,909,440 are factors of products. */
-const half: Qwen2Config = {
-  head: "language",
-  vocabulary: 151_936,
-  hiddenSize: 896,
-  layers: 24,
-  queryHeads: 14,
-  keyValueHeads: 2,
-  headDim: 64,
-  feedForward: 4864,
-  tiedHead: true,
-  attentionBias: true,
-  ropeTheta: 1e6,
-  rmsNormEps: 1e-6,
-  maxPositions: 32_768,
-  eosTokenId: 151_643,
-  bosTokenId: 151_643,
-  padTokenId: null,
-  initializerRange: 0.02,
-};
+/** 14,912,384 parameters a layer, of which 14,909,440 are factors of products. */
+const half = publishedConfig("Qwen/Qwen2.5-0.5B")!;
 
 Deno.test("a token's forward pass costs 2 operations a weight, 0.716 GF in the body and 0.272 GF in the head", () => {
   const body = forwardFlops(half, { tokens: 1, attended: 0, headRows: 0 });
