@@ -164,16 +164,19 @@ async function main(): Promise<void> {
     };
     const stages = stageNames.filter((stage) => flags.own.stages.includes(stage));
     const clock = () => performance.now();
+    const rest = stages.filter((stage) => stage !== "preprocess");
     await runStages(run, stages.filter((stage) => stage === "preprocess"), inputs, clock);
-    const tokenised = (await stagesToRun(run, ["preprocess"], inputs)).length === 0;
-    if (tokenised && stages.some((stage) => stage !== "preprocess")) {
+    // Whether it is done is asked once alone: the answer reads all the token tables.
+    const tokenised = stages.includes("preprocess") ||
+      (await stagesToRun(run, ["preprocess"], inputs)).length === 0;
+    if (tokenised && rest.length > 0) {
       const fitted = await fitMicroBatches(run);
       for (const sentence of fitted.notes) progress.note(sentence);
       run.config = fitted.config;
       record.config = fitted.config as unknown as Record<string, unknown>;
       await writeJson(files, joinPath(config.out, "run.json"), record);
     }
-    const plan = await planRun(run, await stagesToRun(run, stages, inputs), {
+    const plan = await planRun(run, await stagesToRun(run, rest, inputs), {
       clock,
       measure: flags.own["dry-run"] ? "always" : "auto",
     });
@@ -184,7 +187,6 @@ async function main(): Promise<void> {
     }
     if (plan.length > 0) await writeSealed(files, joinPath(config.out, "plan.json"), { stages: plan });
     if (run.stopping() && plan.length > 0) throw new Stopped(run, "planning");
-    const rest = stages.filter((stage) => stage !== "preprocess");
     const unhealthy = await runStages(run, rest, inputs, clock).then(
       () => {},
       (error) => {
