@@ -203,7 +203,7 @@ export async function referenceMean(run: Run, model: Qwen2): Promise<number> {
 
 /** Scores of both summaries of each pair of a split, chosen first. */
 export async function pairScores(
-  run: Run,
+  run: Pick<Run, "gpu" | "config">,
   model: Qwen2,
   table: TokenTable,
   count: number,

@@ -258,7 +258,7 @@ export async function languageFigures(run: Run, model: Qwen2, step: number): Pro
 
 /** Mean negative log-likelihood of the references: of all tokens, and of the responses' alone, nats a token. */
 export async function referenceLosses(
-  run: Run,
+  run: Pick<Run, "gpu" | "config">,
   model: Qwen2,
   table: TokenTable,
   count: number,
