@@ -7,7 +7,7 @@ import type { Invariant, TrainingSample } from "../report/data.ts";
 import { heed, type Run } from "../run.ts";
 import { joined, sequenceScores } from "../scoring.ts";
 import { stageKeys } from "../training.ts";
-import type { PerToken, Rollout } from "./ppo.ts";
+import type { PerToken, Rollout } from "./ppo_update.ts";
 import { tablePath } from "./preprocess.ts";
 import { writeSummaries } from "./sft.ts";
 
