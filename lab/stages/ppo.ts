@@ -22,7 +22,7 @@ import {
 } from "../run.ts";
 import { learningRate } from "../training.ts";
 import { firstUpdateInvariants, sampleTable, writeEpisodes } from "./ppo_records.ts";
-import { type Networks, ppoBatch, ppoUpdate } from "./ppo_update.ts";
+import { type Networks, ppoBatch, ppoUpdate, steerKl } from "./ppo_update.ts";
 import { splitSizes, tablePath } from "./preprocess.ts";
 import { saveFinished } from "./sft.ts";
 
@@ -163,16 +163,6 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
       `length ${last["precis/length"].toFixed(1)}, EOS ${(100 * last["precis/eos_rate"]).toFixed(1)} %`,
   );
   return { updates, tokens, invariants, last };
-}
-
-/** Ziegler et al.'s controller (arXiv 1909.08593, §2.2): β grows by at most 20 % · batch / horizon an update. */
-export function steerKl(
-  beta: number,
-  kl: number,
-  fields: { klTarget: number; klHorizon: number; batch: number },
-): number {
-  const error = Math.min(0.2, Math.max(-0.2, kl / fields.klTarget - 1));
-  return beta * (1 + error * fields.batch / fields.klHorizon);
 }
 
 function pick(figures: Record<string, number>, names: readonly string[]): Record<string, number> {

@@ -116,6 +116,16 @@ export async function ppoUpdate(
   return { rollout, trainedOn, figures };
 }
 
+/** Ziegler et al.'s controller (arXiv 1909.08593, §2.2): β grows by at most 20 % · batch / horizon an update. */
+export function steerKl(
+  beta: number,
+  kl: number,
+  fields: { klTarget: number; klHorizon: number; batch: number },
+): number {
+  const error = Math.min(0.2, Math.max(-0.2, kl / fields.klTarget - 1));
+  return beta * (1 + error * fields.batch / fields.klHorizon);
+}
+
 // ---- rollout and score ----
 
 /** Samples responses and measures them. @param stop called after every batch and micro-batch; may throw to give up */
