@@ -22,6 +22,7 @@ import { scalarHead } from "../../kernels/scalar_head.ts";
 import { scale } from "../../kernels/elementwise.ts";
 import type { Tensor } from "../../kernels/tensor.ts";
 import { whiten } from "../../kernels/whiten.ts";
+import type { Config } from "../config.ts";
 import { queryAt, rowCount, type SummarisedPost, type TokenTable } from "../dataset.ts";
 import { drawnAt, generate, temperatureShift } from "../generate.ts";
 import { traceNonFinite } from "../health.ts";
@@ -239,10 +240,25 @@ export interface Improvement {
   origin: string;
 }
 
+/** How rewards are made, as kernels take it. @param beta which a controller may have steered */
+export function rewardOptions(
+  fields: Pick<Config["ppo"], "klEstimator" | "scoreSlot" | "missingEos" | "missingEosPenalty">,
+  beta: number,
+): RewardOptions {
+  const { klEstimator, scoreSlot, missingEos, missingEosPenalty } = fields;
+  return {
+    beta,
+    estimator: Number(klEstimator.slice(1)) as 1 | 2 | 3,
+    scoreSlot,
+    missingEos,
+    missingEosValue: missingEos === "replace" ? -missingEosPenalty : missingEosPenalty,
+  };
+}
+
 /** Is told of every optimiser step, before it and after it, and may read weights, gradients and moments there. Steps count from 1. */
 export type StepWatch = (
   moment: "gradients" | "stepped",
-  at: { epoch: number; step: number },
+  at: { epoch: number; step: number; minibatch: readonly number[] },
 ) => Promise<void>;
 
 /**
@@ -261,13 +277,7 @@ export async function improve(
   const { gpu, config } = run;
   const fields = config.ppo;
   const B = rollout.queries.length, T = fields.responseLength;
-  const rewards: RewardOptions = {
-    beta,
-    estimator: Number(fields.klEstimator.slice(1)) as 1 | 2 | 3,
-    scoreSlot: fields.scoreSlot,
-    missingEos: fields.missingEos,
-    missingEosValue: fields.missingEos === "replace" ? -fields.missingEosPenalty : fields.missingEosPenalty,
-  };
+  const rewards = rewardOptions(fields, beta);
 
   const fixed = gpu.scope(() => {
     const logprob = gpu.from(rollout.logprob, [B, T], "old logprobs");
@@ -307,9 +317,9 @@ export async function improve(
       critic.parameters.clearGradients();
       tokens += trainOn(run, policy, critic, rollout, minibatch, fixed, sums);
       const step = ((update - 1) * fields.epochs + epoch) * fields.minibatches + first / size + 1;
-      await watch?.("gradients", { epoch, step });
+      await watch?.("gradients", { epoch, step, minibatch });
       norms.push(gpu.scope(() => optimiserStep(gpu, [policy, critic], fields, step, rate)));
-      await watch?.("stepped", { epoch, step });
+      await watch?.("stepped", { epoch, step, minibatch });
     }
     epochSums.push(sums);
   }
