@@ -146,7 +146,7 @@ export function trainer<More extends object>(
 export type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
 
 /** Works calls off one after the other; `ready` is asked before each. */
-function turns(ready: () => void): InTurn {
+export function turns(ready: () => void): InTurn {
   let last: Promise<unknown> = Promise.resolve();
   return <T>(work: () => Promise<T>) => {
     const mine = last.then(() => {
@@ -176,7 +176,7 @@ export function copyQwen2(
 
 /** Copies that are trained have gradients and moments beside them. */
 export function trainedCopy(
-  ground: Ground,
+  ground: Pick<Ground, "gpu" | "config">,
   source: Qwen2,
   name: string,
   head: Qwen2Config["head"] = source.config.head,

@@ -303,63 +303,69 @@ export async function improve(
   const epochSums: Tensor[][] = [], norms: Tensor[] = [], minibatches: number[][] = [];
   let tokens = 0;
   const size = B / fields.minibatches;
-  for (let epoch = 0; epoch < fields.epochs; epoch++) {
-    const order = shuffled(B, config.seed, stageKeys.ppo, 1_000_003 * update + epoch);
-    const sums = [policySums, valueSums].map((names) => {
-      const tensor = gpu.hold([names.length], "statistics");
-      gpu.clear(tensor);
-      return tensor;
-    });
-    for (let first = 0; first < B; first += size) {
-      const minibatch = Array.from(order.subarray(first, first + size));
-      minibatches.push(minibatch);
-      policy.parameters.clearGradients();
-      critic.parameters.clearGradients();
-      tokens += trainOn(run, policy, critic, rollout, minibatch, fixed, sums);
-      const step = ((update - 1) * fields.epochs + epoch) * fields.minibatches + first / size + 1;
-      await watch?.("gradients", { epoch, step, minibatch });
-      norms.push(gpu.scope(() => optimiserStep(gpu, [policy, critic], fields, step, rate)));
-      await watch?.("stepped", { epoch, step, minibatch });
+  try {
+    for (let epoch = 0; epoch < fields.epochs; epoch++) {
+      const order = shuffled(B, config.seed, stageKeys.ppo, 1_000_003 * update + epoch);
+      const sums = [policySums, valueSums].map((names) => {
+        const tensor = gpu.hold([names.length], "statistics");
+        gpu.clear(tensor);
+        return tensor;
+      });
+      epochSums.push(sums);
+      for (let first = 0; first < B; first += size) {
+        const minibatch = Array.from(order.subarray(first, first + size));
+        minibatches.push(minibatch);
+        policy.parameters.clearGradients();
+        critic.parameters.clearGradients();
+        tokens += trainOn(run, policy, critic, rollout, minibatch, fixed, sums);
+        const step = ((update - 1) * fields.epochs + epoch) * fields.minibatches + first / size + 1;
+        await watch?.("gradients", { epoch, step, minibatch });
+        norms.push(gpu.scope(() => optimiserStep(gpu, [policy, critic], fields, step, rate)));
+        await watch?.("stepped", { epoch, step, minibatch });
+      }
     }
-    epochSums.push(sums);
-  }
 
-  const { sums, reward, advantages, whitened, returns } = fixed;
-  const wanted = [sums, reward, advantages, whitened, returns, ...epochSums.flat(), ...norms];
-  const [rolloutValues, ...rest] = await gpu.read(...wanted);
-  const perToken = { rewards: rest[0], advantages: rest[1], whitened: rest[2], returns: rest[3] };
-  const measured = rest.slice(4);
-  const normValues = measured.slice(2 * fields.epochs).map(([norm]) => norm);
-  const spoilt = normValues.findIndex((norm) => !Number.isFinite(norm));
-  const origin = spoilt >= 0
-    ? await traceNonFinite(
-      gpu,
-      [policy, critic],
-      [fixed.logprob, fixed.values, reward, whitened, returns],
-      // AdamW skips such steps, so the weights are still those that this minibatch met.
-      () => void trainOn(run, policy, critic, rollout, minibatches[spoilt], fixed, epochSums[0]),
-    )
-    : "the gradients of every minibatch are finite, but not the mean of its losses";
-  for (const tensor of [...Object.values(fixed), ...epochSums.flat(), ...norms]) gpu.release(tensor);
-  const perEpoch = epochSums.map((_, epoch) => ({
-    ...policyStatistics(measured[2 * epoch], B * T),
-    ...valueStatistics(measured[2 * epoch + 1]),
-  }));
-  return {
-    figures: {
-      ...meanOf(perEpoch),
-      ...rolloutStatistics(rolloutValues, T),
-      "grad_norm": normValues.reduce((sum, norm) => sum + norm, 0) / norms.length,
-      "policy/entropy_avg": liveMean(rollout.entropy, rollout.last, T),
-      "val/explained_variance": perEpoch[0]["val/explained_variance"],
-      "precis/length": rollout.last.reduce((sum, L) => sum + L + 1, 0) / B,
-      "precis/eos_rate": rollout.hasEos.reduce((sum, has) => sum + has, 0) / B,
-    },
-    perEpoch,
-    perToken,
-    tokens,
-    origin,
-  };
+    const { sums, reward, advantages, whitened, returns } = fixed;
+    const wanted = [sums, reward, advantages, whitened, returns, ...epochSums.flat(), ...norms];
+    const [rolloutValues, ...rest] = await gpu.read(...wanted);
+    const perToken = { rewards: rest[0], advantages: rest[1], whitened: rest[2], returns: rest[3] };
+    const measured = rest.slice(4);
+    const normValues = measured.slice(2 * fields.epochs).map(([norm]) => norm);
+    const spoilt = normValues.findIndex((norm) => !Number.isFinite(norm));
+    const origin = spoilt >= 0
+      ? await traceNonFinite(
+        gpu,
+        [policy, critic],
+        [fixed.logprob, fixed.values, reward, whitened, returns],
+        // AdamW skips such steps, so the weights are still those that this minibatch met.
+        () => void trainOn(run, policy, critic, rollout, minibatches[spoilt], fixed, epochSums[0]),
+      )
+      : "the gradients of every minibatch are finite, but not the mean of its losses";
+    const perEpoch = epochSums.map((_, epoch) => ({
+      ...policyStatistics(measured[2 * epoch], B * T),
+      ...valueStatistics(measured[2 * epoch + 1]),
+    }));
+    return {
+      figures: {
+        ...meanOf(perEpoch),
+        ...rolloutStatistics(rolloutValues, T),
+        "grad_norm": normValues.reduce((sum, norm) => sum + norm, 0) / norms.length,
+        "policy/entropy_avg": liveMean(rollout.entropy, rollout.last, T),
+        "val/explained_variance": perEpoch[0]["val/explained_variance"],
+        "precis/length": rollout.last.reduce((sum, L) => sum + L + 1, 0) / B,
+        "precis/eos_rate": rollout.hasEos.reduce((sum, has) => sum + has, 0) / B,
+      },
+      perEpoch,
+      perToken,
+      tokens,
+      origin,
+    };
+  } finally {
+    // Some may be one and the same: advantages that are not whitened.
+    for (const tensor of new Set([...Object.values(fixed), ...epochSums.flat(), ...norms])) {
+      gpu.release(tensor);
+    }
+  }
 }
 
 interface Fixed {
