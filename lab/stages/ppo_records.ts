@@ -7,7 +7,7 @@ import type { Invariant, TrainingSample } from "../report/data.ts";
 import { heed, type Run } from "../run.ts";
 import { joined, sequenceScores } from "../scoring.ts";
 import { stageKeys } from "../training.ts";
-import type { PerToken, Rollout } from "./ppo.ts";
+import type { PerToken, Rollout } from "./ppo_update.ts";
 import { tablePath } from "./preprocess.ts";
 import { writeSummaries } from "./sft.ts";
 
@@ -58,15 +58,33 @@ export function firstUpdateInvariants(
   ];
 }
 
-/** Per-token records of a few episodes, for the token strip. */
-export async function writeEpisodes(
-  run: Run,
+/** An episode token by token, as a line of `episodes/ppo.jsonl`: nats, points; up to the last token, or one slot beyond it. */
+export interface EpisodeRecord {
+  update: number;
+  query: number[];
+  response: number[];
+  score: number;
+  /** Whether it has an EOS. */
+  ended: boolean;
+  logprob: number[];
+  reference: number[];
+  entropy: number[];
+  value: number[];
+  reward: number[];
+  advantage: number[];
+  whitened: number[];
+  return: number[];
+}
+
+/** Records of the first `count` episodes of an update, six digits each. */
+export function episodeRecords(
   rollout: Rollout,
   update: number,
   per: PerToken,
-): Promise<void> {
-  const T = run.config.ppo.responseLength;
-  const records = rollout.queries.slice(0, episodesKept).map((query, b) => {
+  count: number,
+): EpisodeRecord[] {
+  const T = rollout.logprob.length / rollout.queries.length;
+  return rollout.queries.slice(0, count).map((query, b) => {
     const live = rollout.last[b] + 1, beyond = Math.min(live + 1, T);
     const cut = (matrix: Float32Array, count: number) =>
       Array.from(matrix.subarray(b * T, b * T + count), (x) => Number(x.toPrecision(6)));
@@ -86,11 +104,20 @@ export async function writeEpisodes(
       return: cut(per.returns, beyond),
     };
   });
-  await run.directory.appendEpisodes("ppo", ...records);
 }
 
 /** Episodes of each update that are written down token by token. */
 const episodesKept = 4;
+
+/** Per-token records of a few episodes, for the token strip. */
+export async function writeEpisodes(
+  run: Run,
+  rollout: Rollout,
+  update: number,
+  per: PerToken,
+): Promise<void> {
+  await run.directory.appendEpisodes("ppo", ...episodeRecords(rollout, update, per, episodesKept));
+}
 
 /** The fixed posts' summaries at this point of training. @throws Stopped when the run is asked to stop, nothing written */
 export async function sampleTable(
