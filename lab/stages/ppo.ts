@@ -51,7 +51,13 @@ import {
 import { joined, probedRows, responseProbe, scores, sequenceScores, tokenLogprobs } from "../scoring.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { batchRows, learningRate, microBatches, optimiserStep, shuffled, stageKeys } from "../training.ts";
-import { firstUpdateInvariants, sampleTable, writeEpisodes } from "./ppo_records.ts";
+import {
+  episodesKept,
+  firstUpdateInvariants,
+  sampleTable,
+  writeEpisodes,
+  writeInvariants,
+} from "./ppo_records.ts";
 import { splitSizes, tablePath } from "./preprocess.ts";
 import { saveFinished } from "./sft.ts";
 
@@ -153,7 +159,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
     }
     const rate = learningRate(fields, update, updates) * rollbacks.learningRateFactor;
     const trainedOn = await improve(run, networks, rollout, update, rate, beta);
-    await writeEpisodes(run, rollout, update, trainedOn.perToken);
+    await writeEpisodes(run, rollout, update, beta, trainedOn.perToken);
     const figures: Record<string, number> = {
       ...trainedOn.figures,
       "objective/kl_coef": beta,
@@ -187,6 +193,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
       for (const found of invariants) {
         if (!found.passed) progress.note(`does not hold: ${found.name} (found ${found.found})`);
       }
+      await writeInvariants(run, invariants);
     }
     await logMetrics(run, "ppo", update, figures);
     history.push(
@@ -345,6 +352,8 @@ export interface PerToken {
   /** The advantages that the policy loss sees. */
   whitened: Float32Array;
   returns: Float32Array;
+  /** log π in the last pass, before its step: what its ratios were made of. Of the episodes that are written down alone. */
+  updated: Float32Array;
 }
 
 export interface Improvement {
@@ -403,6 +412,10 @@ export async function improve(
   });
 
   const epochSums: Tensor[][] = [], norms: Tensor[] = [], minibatches: number[][] = [];
+  const latest: { slots: Uint32Array; logprob: Tensor }[] = [];
+  const keepLatest = (slots: Uint32Array, logprob: Tensor) => {
+    if (slots.some((slot) => slot < episodesKept * T)) latest.push({ slots, logprob: gpu.keep(logprob) });
+  };
   let tokens = 0;
   const size = B / fields.minibatches;
   for (let epoch = 0; epoch < fields.epochs; epoch++) {
@@ -417,7 +430,8 @@ export async function improve(
       minibatches.push(minibatch);
       policy.parameters.clearGradients();
       critic.parameters.clearGradients();
-      tokens += trainOn(run, policy, critic, rollout, minibatch, fixed, sums);
+      const probe = epoch === fields.epochs - 1 ? keepLatest : undefined;
+      tokens += trainOn(run, policy, critic, rollout, minibatch, fixed, sums, probe);
       const step = ((update - 1) * fields.epochs + epoch) * fields.minibatches + first / size + 1;
       norms.push(gpu.scope(() => optimiserStep(gpu, [policy, critic], fields, step, rate)));
     }
@@ -426,8 +440,13 @@ export async function improve(
 
   const { sums, reward, advantages, whitened, returns } = fixed;
   const wanted = [sums, reward, advantages, whitened, returns, ...epochSums.flat(), ...norms];
-  const [rolloutValues, ...rest] = await gpu.read(...wanted);
-  const perToken = { rewards: rest[0], advantages: rest[1], whitened: rest[2], returns: rest[3] };
+  const [rolloutValues, ...rest] = await gpu.read(...wanted, ...latest.map(({ logprob }) => logprob));
+  const updated = new Float32Array(Math.min(B, episodesKept) * T);
+  rest.splice(wanted.length - 1).forEach((values, i) =>
+    latest[i].slots.forEach((slot, row) => updated[slot] = values[row])
+  );
+  for (const { logprob } of latest) gpu.release(logprob);
+  const perToken = { rewards: rest[0], advantages: rest[1], whitened: rest[2], returns: rest[3], updated };
   const measured = rest.slice(4);
   const normValues = measured.slice(2 * fields.epochs).map(([norm]) => norm);
   const spoilt = normValues.findIndex((norm) => !Number.isFinite(norm));
@@ -469,7 +488,11 @@ interface Fixed {
   returns: Tensor;
 }
 
-/** Adds the gradients of one minibatch, micro-batch by micro-batch. @returns tokens trained on */
+/**
+ * Adds the gradients of one minibatch, micro-batch by micro-batch.
+ * @param probe is handed each micro-batch's log π and the slots of [B, T] that these belong to
+ * @returns tokens trained on
+ */
 function trainOn(
   run: Trainer,
   policy: Qwen2,
@@ -478,6 +501,7 @@ function trainOn(
   minibatch: readonly number[],
   fixed: Fixed,
   [policyTotals, valueTotals]: readonly Tensor[],
+  probe?: (slots: Uint32Array, logprob: Tensor) => void,
 ): number {
   const { gpu, config, tokenizer } = run;
   const fields = config.ppo, T = fields.responseLength;
@@ -518,6 +542,7 @@ function trainOn(
         const hidden = gatherRows(gpu, hiddenStates(gpu, policy, batch), policyRows.rows);
         const { logprob } = logprobs(gpu, hidden, policy.head, targets, { temperature, vocabulary });
         gpu.named("logprob", logprob);
+        probe?.(policySlots, logprob);
         return ppoPolicyLoss(gpu, {
           logprob,
           slots: policySlot,
