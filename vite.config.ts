@@ -1,4 +1,5 @@
 /** The page's build: lab/page/ and what it imports, beside public/ as it is, into dist/, to be served under any path. */
+import { globSync } from "node:fs";
 import { defineConfig, type Plugin } from "vite";
 
 /** `import source from "./x.wgsl" with { type: "text" }`, as Deno reads it. */
@@ -9,8 +10,10 @@ const wgsl = (): Plugin => ({
     id.endsWith(".wgsl") ? { code: `export default ${JSON.stringify(code)};`, moduleType: "js" } : null,
 });
 
+const page = decodeURIComponent(new URL("lab/page", import.meta.url).pathname);
+
 export default defineConfig({
-  root: decodeURIComponent(new URL("lab/page", import.meta.url).pathname),
+  root: page,
   publicDir: decodeURIComponent(new URL("public", import.meta.url).pathname),
   base: "./",
   // What is missing is missing: a page in place of a model's file would be taken for the file.
@@ -21,5 +24,6 @@ export default defineConfig({
     outDir: decodeURIComponent(new URL("dist", import.meta.url).pathname),
     emptyOutDir: true,
     target: "esnext",
+    rollupOptions: { input: globSync(`${page}/*.html`) },
   },
 });

@@ -1,6 +1,6 @@
 /** The page's end of the GPU worker. */
-import { proxy, type Remote, wrap } from "comlink";
-import type { Lab, Opened } from "./worker.ts";
+import { type Remote, wrap } from "comlink";
+import type { Lab } from "./worker.ts";
 
 /** The worker or its device is gone, and with it all that it held; a new one can be started. */
 export class EngineLost extends Error {
@@ -9,9 +9,7 @@ export class EngineLost extends Error {
 
 export interface Engine {
   lab: Remote<Lab>;
-  /** Opens GPU and model, at the first call. */
-  open(model: string, received: (bytes: number) => void): Promise<Opened>;
-  /** A call's result, unless the worker is lost first: it would never answer then. */
+  /** A call's result, unless the worker or its device is lost first: it would never answer then. */
   unlessLost<T>(call: Promise<T>): Promise<T>;
   /** Rejects with an EngineLost; never resolves. */
   lost: Promise<never>;
@@ -29,21 +27,18 @@ export function startEngine(): Engine {
     const why = event.message?.replace(/^Uncaught (Error: )?|\.$/g, "") || "its script cannot be loaded";
     reject(new EngineLost(`The GPU worker has stopped: ${why}.`));
   });
-  const unlessLost = <T>(call: Promise<T>) => Promise.race([call, lost]);
-  let opened: Promise<Opened> | null = null;
+  lab.at(document.baseURI);
+  let watched: Promise<void> | null = null;
   return {
     lab,
     lost,
-    unlessLost,
-    open(model, received) {
-      opened ??= unlessLost(lab.open(model, proxy(received))).then((what) => {
-        lab.lost().then((why) =>
-          reject(new EngineLost(`The GPU device was lost: ${why.replace(/\.$/, "")}.`))
-        );
-        return what;
-      });
-      opened.catch(() => opened = null);
-      return opened;
+    unlessLost(call) {
+      // A device that cannot be opened is told of by the call that needed it.
+      watched ??= lab.lost().then(
+        (why) => reject(new EngineLost(`The GPU device was lost: ${why.replace(/\.$/, "")}.`)),
+        () => void (watched = null),
+      );
+      return Promise.race([call, lost]);
     },
     stop: () => worker.terminate(),
   };

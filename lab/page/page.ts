@@ -11,7 +11,7 @@ import { keepDraft, readDraft } from "./drafts.ts";
 import { type Engine, EngineLost, startEngine } from "./engine.ts";
 import { count, duration, size } from "./numbers.ts";
 import "./token_strip.ts";
-import type { Opened, Timed } from "./worker.ts";
+import type { Opened, Timed } from "../writing_service.ts";
 
 /** A result on show. */
 interface Shown {
@@ -25,7 +25,7 @@ interface Shown {
 type Panel = "summary" | "rating";
 
 /** The model folder: the demo's, or the one that `?model=` names. */
-const shippedModel = new URL("demo/base/", document.baseURI).href;
+const shippedModel = "base";
 const asked = new URLSearchParams(location.search).get("model");
 const model = asked ? new URL(asked, document.baseURI).href : shippedModel;
 
@@ -123,7 +123,8 @@ export class PrecisPage extends LitElement {
   /** What the page itself speaks to; see the end of this file. */
   async openLab() {
     const engine = this.running();
-    this.opened ??= await engine.open(model, (bytes) => this.status = `Fetching the model: ${size(bytes)}`);
+    const received = proxy((bytes: number) => this.status = `Fetching the model: ${size(bytes)}`);
+    this.opened ??= await engine.unlessLost(engine.lab.writing.open(model, received));
     return engine.lab;
   }
 
@@ -149,8 +150,8 @@ export class PrecisPage extends LitElement {
       };
       const written = await engine.unlessLost(
         panel === "summary"
-          ? lab.summarise(post, { ...this.drawing }, proxy(onToken))
-          : lab.rate(post, this.own),
+          ? lab.writing.summarise(model, post, { ...this.drawing }, proxy(onToken))
+          : lab.writing.rate(model, post, this.own),
       );
       this.show(panel, { written, of, source: this.sourceOf(written, panel) });
     } catch (error) {
@@ -381,7 +382,7 @@ export class PrecisPage extends LitElement {
           subgroups ${opened.facts.subgroups ? "yes" : "no"}, f16 ${
           opened.facts.f16 ? "yes" : "no"
         }. Model of ${count(opened.model.parameters)} parameters,
-          ${opened.model.layers} layers, ${opened.model.vocabulary} ids, from <code>${opened.model.url}</code>:
+          ${opened.model.layers} layers, ${opened.model.vocabulary} ids, from <code>${opened.model.place}</code>:
           ${size(opened.bytes)} in ${duration(opened.milliseconds)}.</p>`
         : nothing
     }
@@ -393,6 +394,6 @@ export class PrecisPage extends LitElement {
 customElements.define("precis-page", PrecisPage);
 
 Object.assign(globalThis, {
-  /** For the console: `(await openLab()).rateIds([1, 2, 3])`. */
+  /** For the console: `(await openLab()).writing.rateIds("base", [1, 2, 3])`. */
   openLab: () => document.querySelector<PrecisPage>("precis-page")!.openLab(),
 });

@@ -306,11 +306,12 @@ browserTest(
       await withPage(async (page, open) => {
         await open("?model=runs/stories");
         const found = await page.evaluate(async (sequences) => {
+          const place = new URL("runs/stories", document.baseURI).href;
           const lab = await (globalThis as unknown as { openLab: () => Promise<Lab> }).openLab();
-          const written = await lab.writeIds([1], 256, { temperature: 0, seed: 1 });
+          const written = await lab.writing.writeIds(place, [1], 256, { temperature: 0, seed: 1 });
           const losses: number[] = [];
           for (const sequence of sequences) {
-            const rated = await lab.rateIds(sequence);
+            const rated = await lab.writing.rateIds(place, sequence);
             losses.push(-rated.reduce((sum, { logprob }) => sum + logprob, 0) / rated.length);
           }
           return { ids: [1, ...written.map(({ id }) => id)], losses };

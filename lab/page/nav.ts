@@ -1,0 +1,27 @@
+/** The way from one view of the lab to the others; the same head on every page. */
+import { html, LitElement } from "lit";
+
+const views = [
+  ["index.html", "Notebook"],
+  ["inspect.html", "Inspect"],
+  ["runs.html", "Runs"],
+  ["referee.html", "Referee"],
+] as const;
+
+export class PrecisNav extends LitElement {
+  /** The style sheet is the document's. */
+  override createRenderRoot() {
+    return this;
+  }
+
+  override render() {
+    const here = /[^/]*$/.exec(location.pathname)![0] || "index.html";
+    return html`<a class="name" href="./">Précis</a><nav aria-label="Views">${
+      views.map(([file, name]) =>
+        html`<a href=${`./${file}`} aria-current=${file === here ? "page" : "false"}>${name}</a>`
+      )
+    }</nav>`;
+  }
+}
+
+customElements.define("precis-nav", PrecisNav);

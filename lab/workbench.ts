@@ -1,0 +1,150 @@
+/**
+ * The workbench: one device and the models that are open on it, each by its place. Notebook cells, the inspector and the referee work on
+ * it; in the page it lives in the GPU worker, headless in the process itself.
+ *
+ * A place is a name of the demo's ("base", "sft", "reward", "ppo"), a folder below the runs ("runs/demo/models/ppo"), or any other
+ * address of a model folder that the world can read.
+ */
+import type { Gpu } from "../kernels/gpu.ts";
+import { type Files, joinPath, sha256OfFile } from "./bytes.ts";
+import { type Config, presetConfig } from "./config.ts";
+import { loadQwen2, type Qwen2, readQwen2Config } from "./qwen2.ts";
+import { readStartedRun } from "./run_record.ts";
+import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
+
+/** The models that ship with the demo, by stage. */
+export const demoPlaces = ["base", "sft", "reward", "ppo"] as const;
+
+/** What differs between a page and a process. */
+export interface World {
+  openGpu(): Promise<Gpu>;
+  /**
+   * Where a model folder is.
+   * @param received is told of bytes as they come, where they come from afar
+   */
+  locate(place: string, received?: (bytes: number) => void): { files: Files; folder: string };
+  /** The folder that ships as it is: `demo/`, `notebooks/`. */
+  shipped: { files: Files; folder: string };
+}
+
+/** A model on the device, with what belongs to it. */
+export interface OpenModel {
+  place: string;
+  gpu: Gpu;
+  model: Qwen2;
+  /** Rejects where the folder has none: such a model, somebody's test model perhaps, can be spoken to in ids alone. */
+  tokenizer(): Promise<Tokenizer>;
+  /** Of the run that the folder lies in; else that of the demo for its models, and the published one for others. */
+  configuration(): Promise<Config>;
+  /** SHA-256 of the weights' file, or of the index where they are in several. */
+  digest(): Promise<string>;
+  /** Bytes that were read, where they came from afar. */
+  bytes: number;
+  milliseconds: number;
+}
+
+export class Workbench {
+  private device: Promise<Gpu> | null = null;
+  private readonly open_ = new Map<string, Promise<OpenModel>>();
+
+  constructor(readonly world: World) {}
+
+  /** The device, opened at the first call; after a loss, another. */
+  gpu(): Promise<Gpu> {
+    if (!this.device) {
+      const opening = this.device = this.world.openGpu();
+      opening.then(
+        (gpu) => gpu.device.lost.then(() => this.device === opening && this.forget()),
+        () => this.device === opening && this.forget(),
+      );
+    }
+    return this.device;
+  }
+
+  /**
+   * The model of a place, loaded at the first call.
+   * @param received is told how many bytes have come so far
+   */
+  open(place: string, received: (bytes: number) => void = () => {}): Promise<OpenModel> {
+    const there = this.open_.get(place);
+    if (there) return there;
+    const opening = this.load(place, received);
+    this.open_.set(place, opening);
+    opening.catch(() => this.open_.get(place) === opening && this.open_.delete(place));
+    return opening;
+  }
+
+  /** Frees a place's model, if it is open. */
+  async close(place: string): Promise<void> {
+    const opening = this.open_.get(place);
+    this.open_.delete(place);
+    const opened = await opening?.catch(() => undefined);
+    opened?.model.parameters.drop();
+  }
+
+  /** The places that are open or being opened. */
+  places(): string[] {
+    return [...this.open_.keys()];
+  }
+
+  /** Ends the device and all that is on it. */
+  async destroy(): Promise<void> {
+    const device = this.device;
+    this.forget();
+    (await device?.catch(() => null))?.destroy();
+  }
+
+  private forget(): void {
+    this.device = null;
+    this.open_.clear();
+  }
+
+  private async load(place: string, received: (bytes: number) => void): Promise<OpenModel> {
+    const start = performance.now();
+    let bytes = 0;
+    const { files, folder } = this.world.locate(place, (count) => received(bytes += count));
+    const gpu = await this.gpu();
+    // Before the weights: a folder that is none is told of at once.
+    const { vocabulary } = await readQwen2Config(files, folder);
+    const tokenizer = once(() => loadTokenizer((path) => files.read(path), folder, vocabulary));
+    const model = await loadQwen2(gpu, files, folder, place);
+    if (await files.exists(joinPath(folder, "tokenizer.json"))) await tokenizer();
+    return {
+      place,
+      gpu,
+      model,
+      tokenizer,
+      configuration: once(() => configurationOf(files, folder, place)),
+      digest: once(async () => {
+        const [single, index] = ["model.safetensors", "model.safetensors.index.json"];
+        const file = await files.exists(joinPath(folder, single)) ? single : index;
+        return (await sha256OfFile(files, joinPath(folder, file))).sha256;
+      }),
+      bytes,
+      milliseconds: performance.now() - start,
+    };
+  }
+}
+
+async function configurationOf(files: Files, folder: string, place: string): Promise<Config> {
+  if (isDemoPlace(place)) return presetConfig("demo");
+  const run = joinPath(folder, "..", "..");
+  const inRun = await files.exists(joinPath(run, "run.json"));
+  return inRun ? (await readStartedRun(files, run)).config : presetConfig("spark");
+}
+
+export function isDemoPlace(place: string): place is typeof demoPlaces[number] {
+  return (demoPlaces as readonly string[]).includes(place);
+}
+
+/** Does a work once, at the first call, and again at the next where it failed. */
+function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | null = null;
+  return () => {
+    if (!result) {
+      result = work();
+      result.catch(() => result = null);
+    }
+    return result;
+  };
+}
