@@ -29,9 +29,13 @@ export class Captures {
   }
   private readonly patterns: readonly RegExp[];
 
+  matches(name: string): boolean {
+    return this.patterns.some((pattern) => pattern.test(name));
+  }
+
   /** Called by the engine for every named tensor; copies it if it matches. */
   see(gpu: Gpu, name: string, tensor: Tensor): void {
-    if (!this.patterns.some((pattern) => pattern.test(name))) return;
+    if (!this.matches(name)) return;
     const copy = gpu.hold(tensor.shape, `capture of ${name}`, tensor.dtype);
     gpu.copy(copy, tensor);
     this.copies.push({ name, copy });
