@@ -59,12 +59,16 @@ export class Arguments {
   }
 
   asNumber(value: unknown, name: string): number {
-    if (typeof value !== "number" || !Number.isFinite(value)) throw this.wrong(name, "a finite number", value);
+    if (typeof value !== "number" || !Number.isFinite(value)) {
+      throw this.wrong(name, "a finite number", value);
+    }
     return value;
   }
 
   asIds(value: unknown, name: string): number[] {
-    const ids = Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value as ArrayLike<unknown>) : null;
+    const ids = Array.isArray(value) || ArrayBuffer.isView(value)
+      ? Array.from(value as ArrayLike<unknown>)
+      : null;
     if (!ids || !ids.every((id) => Number.isInteger(id) && (id as number) >= 0)) {
       throw this.wrong(name, "a list of token ids", value);
     }
@@ -90,7 +94,9 @@ export class Options {
     for (const name of Object.keys(this.values)) {
       if (!names.includes(name)) {
         throw new RangeError(
-          `${this.args.method} has no option "${name}"${names.length > 0 ? `; it has ${names.join(", ")}` : ""}.`,
+          `${this.args.method} has no option "${name}"${
+            names.length > 0 ? `; it has ${names.join(", ")}` : ""
+          }.`,
         );
       }
     }

@@ -14,7 +14,9 @@ import type { HeldTensor, Operation } from "./held_tensor.ts";
  */
 export function gradients(gpu: Gpu, loss: HeldTensor, of: readonly HeldTensor[]): Tensor[] {
   if (loss.size !== 1) {
-    throw new RangeError(`Only one number can be differentiated, and ${loss.name} is [${loss.shape}]; sum it first.`);
+    throw new RangeError(
+      `Only one number can be differentiated, and ${loss.name} is [${loss.shape}]; sum it first.`,
+    );
   }
   if (!loss.made) throw new RangeError(`${loss.name} was given, not computed: it has no gradient.`);
   for (const tensor of of) {

@@ -59,7 +59,9 @@ export function requireHost({ network }: Grant, url: URL): void {
   const need = `network:${url.host || url.protocol}`;
   throw new NeedRefused(
     need,
-    `This notebook may not fetch from ${url.host || url.protocol}; whoever runs it would have to allow "${need}".`,
+    `This notebook may not fetch from ${
+      url.host || url.protocol
+    }; whoever runs it would have to allow "${need}".`,
   );
 }
 
@@ -73,7 +75,10 @@ export class Meter {
   /** @throws NeedRefused where there is no time left on the GPU */
   requireGpu(): void {
     if (!this.grant.gpu) {
-      throw new NeedRefused("gpu", 'This notebook may not use the GPU; whoever runs it would have to allow "gpu".');
+      throw new NeedRefused(
+        "gpu",
+        'This notebook may not use the GPU; whoever runs it would have to allow "gpu".',
+      );
     }
     if (this.gpuSeconds < this.grant.gpuSeconds) return;
     throw new NeedRefused(

@@ -79,7 +79,9 @@ export class HeldModel {
   async score(post: Post, summary: string): Promise<{ score: number; tokens: (ShownScore)[] }> {
     const { gpu, model, place } = this.open;
     if (!model.score) {
-      throw new RangeError(`${place} is a language model: it writes summaries and gives no score; open a reward model.`);
+      throw new RangeError(
+        `${place} is a language model: it writes summaries and gives no score; open a reward model.`,
+      );
     }
     const tokenizer = await this.open.tokenizer();
     const { preprocess } = await this.open.configuration();
@@ -98,7 +100,9 @@ export class HeldModel {
   /** What a reward model gives whole sequences of ids, at their last. */
   async scoreIds(sequences: number[][]): Promise<number[]> {
     const { gpu, model, place } = this.open;
-    if (!model.score) throw new RangeError(`${place} is a language model and gives no score; open a reward model.`);
+    if (!model.score) {
+      throw new RangeError(`${place} is a language model and gives no score; open a reward model.`);
+    }
     for (const ids of sequences) this.requireIds(ids, 1);
     return Array.from(await sequenceScores(gpu, model, sequences, 4096));
   }
@@ -158,9 +162,11 @@ export class HeldModel {
       },
     };
     // The gradient flows to whatever comes after a parameter that wants one; the norm of the first layer is the smallest of those.
-    const wanting = !withGradients ? [] : [...model.parameters.tensors].filter(([name, tensor]) =>
-      !tensor.requiresGrad && (name === "layers.0.attn.norm" || matching.matches(`parameters.${name}.grad`))
-    );
+    const wanting = !withGradients
+      ? []
+      : [...model.parameters.tensors].filter(([name, tensor]) =>
+        !tensor.requiresGrad && (name === "layers.0.attn.norm" || matching.matches(`parameters.${name}.grad`))
+      );
     for (const [, tensor] of wanting) tensor.requiresGrad = true;
     try {
       gpu.scope(() => {
@@ -198,7 +204,12 @@ export class HeldModel {
   private async asWriter(work: (writer: Writer) => Promise<Written>): Promise<Written> {
     this.requireLanguage();
     const { gpu, model, tokenizer, configuration } = this.open;
-    return await work({ gpu, model, tokenizer: await tokenizer(), lengths: (await configuration()).preprocess });
+    return await work({
+      gpu,
+      model,
+      tokenizer: await tokenizer(),
+      lengths: (await configuration()).preprocess,
+    });
   }
 
   private requireLanguage(): void {
@@ -208,11 +219,15 @@ export class HeldModel {
 
   private requireIds(ids: readonly number[], least: number): void {
     const { model: { config }, place } = this.open;
-    if (ids.length < least) throw new RangeError(`${place} needs at least ${least} token ids, not ${ids.length}.`);
+    if (ids.length < least) {
+      throw new RangeError(`${place} needs at least ${least} token ids, not ${ids.length}.`);
+    }
     const outside = ids.findIndex((id) => id >= config.vocabulary);
     if (outside >= 0) {
       throw new RangeError(
-        `Id ${ids[outside]} at place ${outside} is outside the vocabulary of ${place}, which has ${config.vocabulary} ids.`,
+        `Id ${
+          ids[outside]
+        } at place ${outside} is outside the vocabulary of ${place}, which has ${config.vocabulary} ids.`,
       );
     }
     this.requireRoom(ids.length);
@@ -221,7 +236,9 @@ export class HeldModel {
   private requireRoom(tokens: number): void {
     const { model: { config }, place } = this.open;
     if (tokens <= config.maxPositions) return;
-    throw new RangeError(`${tokens} tokens are more than the ${config.maxPositions} positions of ${place}; shorten them.`);
+    throw new RangeError(
+      `${tokens} tokens are more than the ${config.maxPositions} positions of ${place}; shorten them.`,
+    );
   }
 }
 

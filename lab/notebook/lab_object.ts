@@ -10,17 +10,17 @@
  * method of the lab that makes it, and a class of the same name in handles.ts for the cell's end. Methods get the checked arguments and
  * return plain data, Held things, or arrays and records of them.
  */
-import { declaredKernels } from "../../kernels/kernel.ts";
-import { digestOfJson, joinPath, parseJson } from "../bytes.ts";
+import { joinPath, parseJson } from "../bytes.ts";
 import { loadDemoData } from "../dataset.ts";
 import { loadTokenizer } from "../tokenizer.ts";
 import type { Workbench } from "../workbench.ts";
-import { Arguments } from "./arguments.ts";
+import { Arguments, Options } from "./arguments.ts";
 import { gradients } from "./differentiate.ts";
 import { type Grant, requireHost, requireModel } from "./grant.ts";
 import { type DrawingRule, HeldModel } from "./held_model.ts";
 import { HeldTensor } from "./held_tensor.ts";
 import { ops } from "./ops.ts";
+import { kernelsDigest } from "./kernels_digest.ts";
 import { type Held, Session } from "./session.ts";
 import { compileUserKernel, contained, type Dispatch, type UserKernel } from "./user_kernel.ts";
 import { type LabEvent, type LabHost, type LabRequest, readArgument } from "./wire.ts";
@@ -162,7 +162,10 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
         () => gpu.scope(() => operation.run(gpu, operation.inputs.map((input) => input.onDevice()))),
       );
       return Object.fromEntries(
-        outputs.map((name, result) => [name, session.hold(gpu, tensors[result], name, { by: operation, result })]),
+        outputs.map((
+          name,
+          result,
+        ) => [name, session.hold(gpu, tensors[result], name, { by: operation, result })]),
       );
     },
 
@@ -202,7 +205,10 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
     requireModel(grant, place);
     if (opened.has(place)) return await opened.get(place)!.open.tokenizer();
     const { files, folder } = bench.world.locate(place);
-    const config = parseJson(joinPath(folder, "config.json"), await files.read(joinPath(folder, "config.json")));
+    const config = parseJson(
+      joinPath(folder, "config.json"),
+      await files.read(joinPath(folder, "config.json")),
+    );
     const { vocab_size: vocabulary } = config as { vocab_size: number };
     return await loadTokenizer((path) => files.read(path), folder, vocabulary);
   };
@@ -324,7 +330,9 @@ const modelMethods: Record<string, Method<HeldModel>> = {
     ),
   async capture(model, args) {
     const given = args.get(0);
-    const ids = typeof given === "string" ? (await model.open.tokenizer()).encode(given) : args.ids(0, "the ids");
+    const ids = typeof given === "string"
+      ? (await model.open.tokenizer()).encode(given)
+      : args.ids(0, "the ids");
     const patterns = typeof args.get(1) === "string" ? [args.get(1)] : args.get(1);
     if (!Array.isArray(patterns) || !patterns.every((one) => typeof one === "string")) {
       throw args.wrong("the patterns", 'names such as "layers.*.attn.out"', patterns);
@@ -410,23 +418,29 @@ function userKernel(args: Arguments): { user: UserKernel; inputs: Record<string,
     "workgroups",
     "gradient",
   );
-  const dispatch = (options: typeof given): Dispatch => ({
+  const dispatch = (options: Options): Dispatch => ({
     wgsl: options.text("wgsl"),
     params: numbersIn(args, options.record("params"), "params"),
     overrides: numbersIn(args, options.record("overrides"), "overrides"),
     ...(options.has("workgroups") && { workgroups: grid(args, options.values.workgroups) }),
   });
   const inputs = Object.fromEntries(
-    Object.entries(given.record("inputs")).map(([name, value]) => [name, args.asTensor(value, `input ${name}`)]),
+    Object.entries(given.record("inputs")).map((
+      [name, value],
+    ) => [name, args.asTensor(value, `input ${name}`)]),
   );
   const outputs = Object.fromEntries(
     Object.entries(given.record("outputs")).map(([name, value]) => {
       const { shape, dtype = "f32" } = Array.isArray(value)
         ? { shape: value }
         : value as { shape: unknown; dtype?: unknown };
-      if (dtype !== "f32" && dtype !== "u32") throw args.wrong(`the dtype of output ${name}`, "f32 or u32", dtype);
+      if (dtype !== "f32" && dtype !== "u32") {
+        throw args.wrong(`the dtype of output ${name}`, "f32 or u32", dtype);
+      }
       const extents = args.asIds(shape, `the shape of output ${name}`);
-      if (extents.some((extent) => extent === 0)) throw args.wrong(`the shape of output ${name}`, "not empty", shape);
+      if (extents.some((extent) => extent === 0)) {
+        throw args.wrong(`the shape of output ${name}`, "not empty", shape);
+      }
       return [name, { shape: extents, dtype } as const];
     }),
   );
@@ -439,10 +453,7 @@ function userKernel(args: Arguments): { user: UserKernel; inputs: Record<string,
       outputs,
       ...(given.has("gradient") && {
         gradient: dispatch(
-          new (given.constructor as new (args: Arguments, values: Record<string, unknown>) => typeof given)(
-            args,
-            given.record("gradient"),
-          ).only("wgsl", "params", "overrides", "workgroups"),
+          new Options(args, given.record("gradient")).only("wgsl", "params", "overrides", "workgroups"),
         ),
       }),
     },
@@ -459,12 +470,4 @@ function numbersIn(args: Arguments, record: Record<string, unknown>, what: strin
   return Object.fromEntries(
     Object.entries(record).map(([name, value]) => [name, args.asNumber(value, `${what}.${name}`)]),
   );
-}
-
-let kernels: Promise<string> | null = null;
-
-/** Of the sources of all kernels. */
-export function kernelsDigest(): Promise<string> {
-  kernels ??= digestOfJson(declaredKernels.map(({ name, source }) => [name, source]).sort());
-  return kernels;
 }

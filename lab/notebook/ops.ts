@@ -66,7 +66,9 @@ function extents(args: Arguments, tensor: HeldTensor, count: number, name: strin
 
 /** @throws unless it holds whole numbers */
 function whole(args: Arguments, tensor: HeldTensor, name: string): HeldTensor {
-  if (tensor.dtype !== "u32") throw args.wrong(name, "a tensor of u32 (give lab.tensor a Uint32Array)", tensor);
+  if (tensor.dtype !== "u32") {
+    throw args.wrong(name, "a tensor of u32 (give lab.tensor a Uint32Array)", tensor);
+  }
   return tensor;
 }
 
@@ -136,7 +138,8 @@ export const ops: Record<string, Op> = {
       session,
       args,
       [qkv],
-      (gpu, [qkv]) => attention(gpu, qkv, uploadPacking(gpu, packSequences(lengths ?? [qkv.shape[0]])), shape),
+      (gpu, [qkv]) =>
+        attention(gpu, qkv, uploadPacking(gpu, packSequences(lengths ?? [qkv.shape[0]])), shape),
     );
   },
 
@@ -193,7 +196,13 @@ export const ops: Record<string, Op> = {
   firstEos(session, args) {
     const tokens = whole(args, args.tensor(0, "tokens"), "tokens"), eos = args.number(1, "the EOS id");
     extents(args, tokens, 2, "tokens");
-    return several(session, args, ["last", "hasEos"], [tokens], (gpu, [tokens]) => firstEos(gpu, tokens, eos));
+    return several(
+      session,
+      args,
+      ["last", "hasEos"],
+      [tokens],
+      (gpu, [tokens]) => firstEos(gpu, tokens, eos),
+    );
   },
 
   klReward(session, args) {

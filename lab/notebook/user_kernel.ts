@@ -140,7 +140,9 @@ function dispatch(
 function groupsFor(source: string, elements: number): [number, number, number] {
   const size = /@workgroup_size\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?(?:,\s*(\d+)\s*)?\)/.exec(source);
   if (!size) {
-    throw new UserKernelError("The kernel's workgroup size is no literal number: give workgroups: [x, y, z].");
+    throw new UserKernelError(
+      "The kernel's workgroup size is no literal number: give workgroups: [x, y, z].",
+    );
   }
   const each = size.slice(1).reduce((product, extent) => product * Number(extent ?? 1), 1);
   const groups = Math.ceil(elements / each), x = Math.min(groups, 32768);
@@ -170,7 +172,9 @@ async function compile(gpu: Gpu, name: string, { wgsl, params, overrides }: Disp
   }
   for (const { name: field } of kernel.fields) {
     if (params[field] === undefined) {
-      throw new UserKernelError(`The kernel ${name} has a scalar "${field}" in its Params; give it in params.`);
+      throw new UserKernelError(
+        `The kernel ${name} has a scalar "${field}" in its Params; give it in params.`,
+      );
     }
   }
   return kernel;
