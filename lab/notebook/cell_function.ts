@@ -22,7 +22,7 @@ export type CellFunction = (
 export const cellParameters = ["$scope", "lab", "display", "console", "$imports"] as const;
 
 /** Lines that V8 puts before the code of a function made from text. */
-export const linesBefore = 2;
+const linesBefore = 2;
 
 /** An empty scope. */
 export function newScope(): Scope {
@@ -34,12 +34,14 @@ export function define(scope: Scope, defined: Scope): void {
   Object.defineProperties(scope, Object.getOwnPropertyDescriptors(defined));
 }
 
+/** Kept from the start: a kernel takes it away from cells. */
+const AsyncFunction = (async () => {}).constructor as new (...texts: string[]) => CellFunction;
+
 /**
  * A compiled cell as a function.
  * @param sourceName what stacks call it, of letters, digits, "_", "-" and "."
  */
 export function instantiateCell(code: string, sourceName?: string): CellFunction {
-  const AsyncFunction = (async () => {}).constructor as new (...texts: string[]) => CellFunction;
   if (sourceName !== undefined && !/^[\w.-]+$/.test(sourceName)) {
     throw new TypeError(`"${sourceName}" is no name of a source.`);
   }
@@ -47,16 +49,24 @@ export function instantiateCell(code: string, sourceName?: string): CellFunction
   return new AsyncFunction(...cellParameters, code + named);
 }
 
-/**
- * The innermost line of a cell in an error's stack, from 1, as V8 writes stacks; undefined where the cell is not in it.
- * @param sourceName what `instantiateCell` was given
- */
-export function lineInCell(stack: string, sourceName: string): number | undefined {
-  for (const entry of stack.split("\n")) {
-    const at = entry.indexOf(`(${sourceName}`);
-    const place = at < 0
-      ? null
-      : /^(?:, <anonymous>)?:(\d+):\d+\)/.exec(entry.slice(at + 1 + sourceName.length));
-    if (place) return Number(place[1]) - linesBefore;
-  }
+/** A place in a cell. */
+export interface CellFrame {
+  /** The function that it is in; empty at the cell's top. */
+  inside: string;
+  /** What `instantiateCell` was given. */
+  sourceName: string;
+  /** From 1. */
+  line: number;
+}
+
+/** "    at f (cell-1:7:3)" as Chromium writes it, "    at f (cell-1, <anonymous>:7:3)" as Deno does. */
+const frame = /^ +at (?:async )?(?:([^\n(]*?) )?\(?([\w.-]+)(?:, <anonymous>)?:(\d+):\d+\)?$/gm;
+
+/** The places in an error's stack that can be cells', the innermost first. */
+export function cellFrames(stack: string): CellFrame[] {
+  return Array.from(stack.matchAll(frame), ([, inside = "", sourceName, line]) => ({
+    inside: inside === "eval" ? "" : inside,
+    sourceName,
+    line: Number(line) - linesBefore,
+  }));
 }

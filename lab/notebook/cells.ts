@@ -3,7 +3,7 @@
  *
  *     compileCell(source: string): CompiledCell                     throws CellSyntaxError { what, line, column }
  *     instantiateCell(code: string, sourceName?: string): CellFunction
- *     lineInCell(stack: string, sourceName: string): number | undefined
+ *     cellFrames(stack: string): CellFrame[]                        places of an error: { inside, sourceName, line }
  *     newScope(): Scope;  define(scope: Scope, defined: Scope): void
  *
  * A kernel does `const { value, defined } = await instantiateCell(code)(scope, lab, display, console, imports)`, then `define(scope, defined)`.
@@ -21,12 +21,13 @@ import { languageNames } from "./globals.ts";
 import { namesOf, type Reference } from "./names.ts";
 
 export {
+  type CellFrame,
+  cellFrames,
   type CellFunction,
   type CellImporter,
   cellParameters,
   define,
   instantiateCell,
-  linesBefore,
   newScope,
   type Scope,
 } from "./cell_function.ts";
