@@ -3,12 +3,15 @@ import { expose, type ProxyMarked } from "comlink";
 import { openDevice } from "../../kernels/device.ts";
 import { Gpu } from "../../kernels/gpu.ts";
 import { isDemoPlace, Workbench } from "../workbench.ts";
+import { notebookService } from "../notebook_service.ts";
 import { writingService } from "../writing_service.ts";
 import { httpFiles } from "./http_files.ts";
 import { refereeService } from "./referee_service.ts";
 
 /** The page's address, which places are relative to. */
 let page = self.location.href;
+
+const lost = Promise.withResolvers<string>();
 
 const bench = new Workbench({
   openGpu: openBrowserGpu,
@@ -28,12 +31,13 @@ const services = {
     page = new URL(".", address).href;
   },
 
-  /** Opens the device; resolves once it is lost, with the reason. */
-  async lost(): Promise<string> {
-    return (await (await bench.gpu()).device.lost).message || "no reason was given";
-  },
+  /** Resolves once the device, whenever it was opened, is lost, with the reason. */
+  lost: (): Promise<string> => lost.promise,
 
   writing: writingService(bench),
+  notebook: notebookService(bench, {
+    browser: /(?:Firefox|Chrom(?:e|ium)|Version)\/[\d.]+/.exec(navigator.userAgent)?.[0] ?? "unknown",
+  }),
   referee: refereeService(bench, () => page),
 };
 
@@ -53,7 +57,9 @@ async function openBrowserGpu(): Promise<Gpu> {
     );
   }
   const runtime = /Chrom(e|ium)\//.test(navigator.userAgent) ? "dawn" : "browser";
-  return new Gpu(await openDevice(navigator.gpu, { runtime }));
+  const gpu = new Gpu(await openDevice(navigator.gpu, { runtime }));
+  gpu.device.lost.then(({ message }) => lost.resolve(message || "no reason was given"));
+  return gpu;
 }
 
 expose(services);
