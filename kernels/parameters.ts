@@ -143,6 +143,12 @@ export class Parameters {
     return this.arenas.map((arena) => this.role(arena, role));
   }
 
+  /** AdamW's two moments of one tensor, in its shape. @throws if frozen, or if there is no such tensor */
+  momentsOf(name: string): { first: Tensor; second: Tensor } {
+    const { shape } = this.get(name);
+    return { first: this.view("firstMoment", name, shape), second: this.view("secondMoment", name, shape) };
+  }
+
   /** Frees everything. */
   drop(): void {
     if (this.arenas[0].gradients) this.freeze();
