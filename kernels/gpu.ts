@@ -132,12 +132,10 @@ export class Gpu {
   /** A pooled tensor that no scope frees: whoever asks for it must {@link release} it. */
   hold(shape: readonly number[], name: string, dtype: DType = "f32"): Tensor {
     const elements = shape.reduce((product, extent) => product * extent, 1);
-    return new Tensor(
-      this.memory.draw(Math.max(4, elements * bytesPerElement[dtype]), name),
-      shape,
-      dtype,
-      name,
-    );
+    const allocation = this.memory.draw(Math.max(4, elements * bytesPerElement[dtype]), name);
+    const tensor = new Tensor(allocation, shape, dtype, name);
+    this.recorder?.overwritten(tensor);
+    return tensor;
   }
 
   /** A tensor of its own buffer that lives until {@link drop}. Starts as zeros. */
@@ -287,6 +285,7 @@ export class Gpu {
   show(name: string, tensor: Tensor): void {
     this.captures?.see(this, name, tensor);
     this.watcher?.see(this, name, tensor);
+    this.recorder?.named(name, tensor);
   }
 
   private get where(): string {
@@ -437,6 +436,14 @@ export class Gpu {
   async readPart(tensor: Tensor, from: number, count: number): Promise<Float32Array<ArrayBuffer>> {
     const [bytes] = await this.readBytes([{ tensor, from: 4 * from, bytes: 4 * count }]);
     return new Float32Array(bytes);
+  }
+
+  /** Reads parts of 32-bit tensors back in one wait, each from element `from` on. */
+  async readParts(
+    parts: readonly { tensor: Tensor; from: number; count: number }[],
+  ): Promise<Float32Array<ArrayBuffer>[]> {
+    const ranges = parts.map(({ tensor, from, count }) => ({ tensor, from: 4 * from, bytes: 4 * count }));
+    return (await this.readBytes(ranges)).map((bytes) => new Float32Array(bytes));
   }
 
   async readU32(...tensors: Tensor[]): Promise<Uint32Array<ArrayBuffer>[]> {
