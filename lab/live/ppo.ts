@@ -76,7 +76,7 @@ export async function ppoTrainer(
     gpu,
     model: networks.policy,
     steps: updates,
-    async take(update, { heed }) {
+    async take(update, heed) {
       const rate = learningRate(fields, update, updates);
       const batch = ppoBatch(ground, table, update, judged);
       const { rollout, trainedOn, figures } = await ppoUpdate(
@@ -98,7 +98,7 @@ export async function ppoTrainer(
     free: () => {
       for (const { parameters } of Object.values(networks)) parameters.drop();
     },
-  }, (inTurn, done) => ({
+  }, ({ inTurn, heeding }, done) => ({
     networks,
     get beta() {
       return beta;

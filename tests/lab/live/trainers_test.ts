@@ -116,8 +116,11 @@ gpuTest(
     ]);
     assertEquals([first, second], expected);
     assertEquals(written.map(({ id }) => id), posts.validation.slice(0, 2).map(({ id }) => id));
-    troubled.dispose();
+    // Disposed of at work, it gives up and is freed then.
+    const atWork = troubled.sample(2, { heed: () => troubled.dispose() });
+    await assertRejects(() => atWork, Error, "disposed");
     await assertRejects(() => troubled.step(), Error, "disposed");
+    assertEquals(gpu.memory.bytes, held);
     for (const { parameters } of [base, rewardModel]) parameters.drop();
   },
 );
