@@ -106,7 +106,8 @@ export async function ppoTrainer(
     get invariants() {
       return invariants;
     },
-    sample: (count, options = {}) => inTurn(() => sampled(posts.validation.slice(0, count), done(), options)),
+    sample: (count, { heed, ...options } = {}) =>
+      inTurn(() => sampled(posts.validation.slice(0, count), done(), { heed: heeding(heed), ...options })),
     episodes: (count = 4) => episodes(count),
   } satisfies Omit<PpoTrainer, keyof Trainer>));
 

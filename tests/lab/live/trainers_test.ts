@@ -94,7 +94,10 @@ gpuTest(
     const base = await loadQwen2(gpu, files, "base", "base");
     const rewardModel = await loadQwen2(gpu, files, "base", "reward", "score");
     const make = () => ppoTrainer({ gpu, tokenizer, config, policy: base, rewardModel, posts });
-    gpu.trim();
+    // The engine makes its constants at their first use and keeps them.
+    const warm = await make();
+    await warm.step();
+    warm.dispose();
     const held = gpu.memory.bytes;
     const calm = await make();
     const expected = await calm.run(2);
