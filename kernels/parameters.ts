@@ -71,11 +71,15 @@ export class Parameters {
     return tensor;
   }
 
-  /** Allocates gradients and moments (zeros) and marks every tensor as wanting a gradient. */
-  train(): void {
+  /**
+   * Allocates gradients and moments (zeros) and marks every tensor as wanting a gradient.
+   * @param options.moments false leaves the moments out: there are gradients to look at, and no step can be taken
+   */
+  train({ moments = true } = {}): void {
     this.arenas.forEach((arena, i) => {
       const shape = arena.weights.shape;
       arena.gradients = this.gpu.persistent(shape, `${this.name} gradients ${i}`);
+      if (!moments) return;
       arena.firstMoment = this.gpu.persistent(shape, `${this.name} first moments ${i}`);
       arena.secondMoment = this.gpu.persistent(shape, `${this.name} second moments ${i}`);
     });
