@@ -24,7 +24,11 @@ export function contractCost(
     .map((line) => line.slice(2)).join(" ").replace(/\s+/g, " ");
   const constant = /const hd4 = (\d+)u;/.exec(kernel.source)?.[1];
   const quads = params.hd4 ?? (constant === undefined ? undefined : Number(constant));
-  const letters: Record<string, number> = { ...known, ...(quads === undefined ? {} : { hd: 4 * quads }), ...params };
+  const letters: Record<string, number> = {
+    ...known,
+    ...(quads === undefined ? {} : { hd: 4 * quads }),
+    ...params,
+  };
   const vectors = /alias Element = vec4f;/.test(kernel.source) ? 4 : 1;
   const elements = params.size === undefined ? undefined : params.size * vectors;
   // What follows a number decides what it is of; "4 bytes and 2 FLOPs an element" counts elements in both.
