@@ -490,6 +490,7 @@ export class RunChart extends LitElement {
     for (let i = 1; i < ends.length; i++) ends[i].y = Math.max(ends[i].y, ends[i - 1].y + line);
     ctx.save();
     ctx.font = font.replace(/^11px/, `600 ${11 * ratio}px`);
+    ctx.textAlign = "left";
     ctx.textBaseline = "middle";
     for (const { label, colour, x, y } of ends) {
       ctx.fillStyle = colourOf(colour);

@@ -20,7 +20,7 @@ export interface PlaneRun {
 /** What can be on the y axis. */
 const scores = ["objective/scores", "objective/rlhf_reward", "objective/raw_scores", "precis/gold_score"];
 
-const width = 520, height = 300, left = 46, right = 22, top = 10, bottom = 36;
+const width = 520, height = 256, left = 46, right = 22, top = 10, bottom = 36;
 
 /** Means that a line is drawn through. */
 const parts = 48;
