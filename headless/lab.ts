@@ -85,8 +85,8 @@ export function labHandler(runs: string): (request: Request) => Promise<Response
     answer.headers.set("cache-control", "no-cache");
     answer.headers.set(
       "content-security-policy",
-      // Styles of single elements are how the strip is coloured; models may come from any address that lets itself be read.
-      "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src *; object-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+      // Styles of single elements are how the strip is coloured; the referee is WebAssembly; models may come from any address that lets itself be read.
+      "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src *; object-src 'none'; frame-ancestors 'none'; base-uri 'none'",
     );
     return answer;
   };

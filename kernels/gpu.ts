@@ -12,6 +12,7 @@ import { GpuError } from "./gpu_error.ts";
 import { type Kernel, kernel, parameterSlotBytes, windowBytes } from "./kernel.ts";
 import { type Allocation, Memory } from "./memory.ts";
 import type { Profile } from "./profile.ts";
+import type { Recorder } from "./recorder.ts";
 import { Tape } from "./tape.ts";
 import { bytesPerElement, type DType, Tensor, tensorsIn } from "./tensor.ts";
 
@@ -57,6 +58,7 @@ export class Gpu {
   captures: Captures | null = null;
   watcher: Watcher | null = null;
   profile: Profile | null = null;
+  recorder: Recorder | null = null;
   /** Which variant of a kernel serves which shape class, as measured or given; see matmul.ts. */
   readonly choices = new Map<string, string>();
 
@@ -163,6 +165,7 @@ export class Gpu {
   /** Writes host numbers into a tensor. Commands already encoded that use the tensor are submitted first. */
   upload(tensor: Tensor, data: ArrayBufferView, elementOffset = 0): void {
     if (data.byteLength === 0) return;
+    this.recorder?.overwritten(tensor);
     const owner = tensor.allocation.parent ?? tensor.allocation;
     if (Math.max(owner.lastUse, tensor.allocation.lastUse) === this.counters.submissions) this.submit();
     const offset = tensor.allocation.offset + elementOffset * bytesPerElement[tensor.dtype];
@@ -326,6 +329,7 @@ export class Gpu {
       throw new GpuError("validation", this.opOf(kernel), why);
     }
     this.latest = kernel;
+    this.recorder?.see(this, this.path.join("."), kernel, bindings, params, groups, overrides);
     if (this.nextSlot === ringSlots) this.submit();
     const pipeline = this.pipeline(kernel, overrides);
     const group = this.bindGroup(kernel, pipeline, bindings);
@@ -359,6 +363,7 @@ export class Gpu {
 
   /** Sets every byte of the tensor to zero. */
   clear(tensor: Tensor): void {
+    this.recorder?.overwritten(tensor);
     this.endPass();
     const { buffer, offset, size } = this.used(tensor);
     this.openEncoder().clearBuffer(buffer, offset, size);
@@ -366,6 +371,7 @@ export class Gpu {
 
   /** Puts all of `source` into `target` from element `at` on; 32-bit elements. */
   place(target: Tensor, at: number, source: Tensor): void {
+    this.recorder?.overwritten(target);
     this.endPass();
     const from = this.used(source), to = this.used(target);
     this.openEncoder().copyBufferToBuffer(

@@ -5,6 +5,7 @@ import { Gpu } from "../../kernels/gpu.ts";
 import { isDemoPlace, Workbench } from "../workbench.ts";
 import { writingService } from "../writing_service.ts";
 import { httpFiles } from "./http_files.ts";
+import { refereeService } from "./referee_service.ts";
 
 /** The page's address, which places are relative to. */
 let page = self.location.href;
@@ -33,6 +34,7 @@ const services = {
   },
 
   writing: writingService(bench),
+  referee: refereeService(bench, () => page),
 };
 
 /** The services as comlink's types see them: reached through, never copied. */

@@ -9,7 +9,7 @@ import { writeSealed } from "../run_directory.ts";
 import type { Episode } from "../runs/episode.ts";
 import { joined, sequenceScores } from "../scoring.ts";
 import { stageKeys } from "../training.ts";
-import type { PerToken, Rollout } from "./ppo.ts";
+import { episodesKept, type PerToken, type Rollout } from "./ppo_update.ts";
 import { tablePath } from "./preprocess.ts";
 import { writeSummaries } from "./sft.ts";
 
@@ -65,16 +65,16 @@ export async function writeInvariants(run: Run, invariants: readonly Invariant[]
   await writeSealed(run.files, joinPath(run.path, "invariants.json"), { invariants });
 }
 
-/** Per-token records of a few episodes, for the token strip; see `Episode` of lab/runs/episode.ts. */
-export async function writeEpisodes(
-  run: Run,
+/** Records of the first `count` episodes of an update, six digits each. */
+export function episodeRecords(
   rollout: Rollout,
   update: number,
   beta: number,
   per: PerToken,
-): Promise<void> {
-  const T = run.config.ppo.responseLength;
-  const records = rollout.queries.slice(0, episodesKept).map((query, b): Episode => {
+  count: number,
+): Episode[] {
+  const T = rollout.logprob.length / rollout.queries.length;
+  return rollout.queries.slice(0, count).map((query, b): Episode => {
     const live = rollout.last[b] + 1, beyond = Math.min(live + 1, T);
     const cut = (matrix: Float32Array, count: number) =>
       Array.from(matrix.subarray(b * T, b * T + count), (x) => Number(x.toPrecision(6)));
@@ -96,11 +96,18 @@ export async function writeEpisodes(
       beta,
     };
   });
-  await run.directory.appendEpisodes("ppo", ...records);
 }
 
-/** Episodes of each update that are written down token by token. */
-export const episodesKept = 4;
+/** Per-token records of a few episodes, for the token strip. */
+export async function writeEpisodes(
+  run: Run,
+  rollout: Rollout,
+  update: number,
+  beta: number,
+  per: PerToken,
+): Promise<void> {
+  await run.directory.appendEpisodes("ppo", ...episodeRecords(rollout, update, beta, per, episodesKept));
+}
 
 /** The fixed posts' summaries at this point of training. @throws Stopped when the run is asked to stop, nothing written */
 export async function sampleTable(

@@ -1,6 +1,6 @@
 /**
  * One whole PPO update, from the log-probabilities of fixed responses to the weights after four epochs, against PyTorch in float64
- * (tests/oracles/qwen2_ppo.py): what trains, `measure` and `improve` of lab/stages/ppo.ts, is what is compared.
+ * (tests/oracles/qwen2_ppo.py): what trains, `measure` and `improve` of lab/stages/ppo_update.ts, is what is compared.
  */
 import { assert, assertAlmostEquals, assertEquals } from "deno-std/assert/mod.js";
 import { diskFiles } from "../../headless/files.ts";
@@ -9,7 +9,7 @@ import { gradNorm } from "../../kernels/grad_norm.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
 import { configure, type Overrides } from "../../lab/config.ts";
 import { loadQwen2 } from "../../lab/qwen2.ts";
-import { improve, measure, type Networks, type Rollout } from "../../lab/stages/ppo.ts";
+import { improve, measure, type Networks, type Rollout } from "../../lab/stages/ppo_update.ts";
 import { firstUpdateInvariants } from "../../lab/stages/ppo_records.ts";
 import { gpuTest } from "../kernels/testing.ts";
 import { assertNear, assertTensors, goldenJson, goldenPath, goldenTensors } from "./golden.ts";
@@ -234,7 +234,7 @@ gpuTest(
         const entropies = at(now.entropy, policySlots);
         near(entropies.reduce((sum, e) => sum + e) / entropies.length, expected.entropy, "entropy", 0);
 
-        const { figures, firstEpoch } = await improve(
+        const { figures, perEpoch: [firstEpoch] } = await improve(
           run,
           networks,
           rollout,
@@ -275,7 +275,7 @@ gpuTest("the four epochs in one go, in micro-batches, end at PyTorch's weights t
   const run = trainer(gpu, golden, { epochs: golden.epochs.length, microTokens: 30 });
   await withNetworks(gpu, golden, async (networks) => {
     const rollout = await rollOut(run, golden, networks);
-    const { figures, firstEpoch, tokens } = await improve(
+    const { figures, perEpoch: [firstEpoch], tokens } = await improve(
       run,
       networks,
       rollout,
@@ -361,7 +361,14 @@ gpuTest(
       parameters.train();
       const same = { ...networks, reference: networks.policy, critic: networks.rewardModel };
       const rollout = await rollOut(run, golden, same);
-      const { perToken, firstEpoch, figures } = await improve(run, same, rollout, 1, 0, golden.beta);
+      const { perToken, perEpoch: [firstEpoch], figures } = await improve(
+        run,
+        same,
+        rollout,
+        1,
+        0,
+        golden.beta,
+      );
       let met = 0;
       for (let b = 0; b < last.length; b++) {
         const after = b * T + last[b] + 1;
@@ -390,7 +397,7 @@ gpuTest("another reference and another critic are noticed in the first update", 
   const run = trainer(gpu, golden);
   await withNetworks(gpu, golden, async (networks) => {
     const rollout = await rollOut(run, golden, networks);
-    const { firstEpoch, figures } = await improve(run, networks, rollout, 1, 0, golden.beta);
+    const { perEpoch: [firstEpoch], figures } = await improve(run, networks, rollout, 1, 0, golden.beta);
     const found = firstUpdateInvariants(run, rollout, firstEpoch, figures);
     assertEquals(found.filter(({ passed }) => !passed).map(({ name }) => name), [
       "KL of policy to reference is 0",

@@ -1,0 +1,334 @@
+/**
+ * A cell's TypeScript as a function that the kernel calls. The signatures that others build on:
+ *
+ *     compileCell(source: string): CompiledCell                     throws CellSyntaxError { what, line, column }
+ *     instantiateCell(code: string, sourceName?: string): CellFunction
+ *     lineInCell(stack: string, sourceName: string): number | undefined
+ *     newScope(): Scope;  define(scope: Scope, defined: Scope): void
+ *
+ * A kernel does `const { value, defined } = await instantiateCell(code)(scope, lab, display, console, imports)`, then `define(scope, defined)`.
+ *
+ * What a cell means: its top-level names are for the cells after it, as live as the exports of a module: a function of an earlier cell that
+ * changes a variable of its own changes what later cells see, and `count++` in a later cell changes what that function sees. A `const`
+ * stays one. A later cell may declare a name anew; the latest declaration counts. A cell that fails defines nothing.
+ * The last statement, if it is an expression, is awaited and is the cell's value, unless a semicolon ends it: that suppresses, as in
+ * Jupyter. What a top-level `using` holds lives until the cell runs again, when the kernel disposes of it.
+ */
+import * as acorn from "acorn";
+import { full } from "acorn-walk";
+import { CellSyntaxError, type Stripped, stripTypes } from "./erasable.ts";
+import { languageNames } from "./globals.ts";
+import { namesOf, type Reference } from "./names.ts";
+
+export { CellSyntaxError } from "./erasable.ts";
+
+/** A static import of a cell. */
+export interface CellImport {
+  specifier: string;
+  /** What is taken of the module: export names, "default", or "*" for all of it. Empty where it is only run. */
+  names: string[];
+  /** What they are called in the cell, in the same order. */
+  locals: string[];
+  /** Import attributes, such as { type: "json" }. */
+  attributes?: Record<string, string>;
+}
+
+/** A cell, compiled. Plain data, so that it can be sent to where it runs. */
+export interface CompiledCell {
+  /** Body of an async function with the parameters `cellParameters`, for `instantiateCell`. Line n of the code is line n of the cell. */
+  code: string;
+  /** Names that the cell declares at its top, in order of appearance. */
+  defines: string[];
+  /** Names that it assigns or changes in place without declaring them; they must be an earlier cell's. */
+  changes: string[];
+  /** Names that it reads without declaring them, JavaScript's own (Math, Promise, …) aside. */
+  uses: string[];
+  imports: CellImport[];
+  /** Of `defines`, what a top-level `using` holds: to be disposed of when the cell runs again. */
+  disposes: string[];
+}
+
+/** Names of all cells so far. Has no prototype: a name is there only if a cell defined it. */
+export type Scope = Record<string, unknown>;
+
+/** What the kernel gives to a cell for its static and dynamic imports: the module's namespace. */
+export type CellImporter = (
+  specifier: string,
+  options?: { with?: Record<string, string> },
+) => Promise<Record<string, unknown>>;
+
+/** A cell that can be run. */
+export type CellFunction = (
+  scope: Scope,
+  lab: unknown,
+  display: unknown,
+  console: unknown,
+  imports: CellImporter,
+) => Promise<{ value?: unknown; defined: Scope }>;
+
+/** Parameters of the function whose body a compiled cell's code is. */
+export const cellParameters = ["$scope", "lab", "display", "console", "$imports"] as const;
+
+/** Lines that V8 puts before the code of a function made from text. */
+const linesBefore = 2;
+
+/** Names that the code around a cell goes by. */
+const kept = new Set(["$scope", "$imports", "$missing", "$value", "$new"]);
+const takenName = (name: string) => `"${name}" is a name that the notebook keeps for itself; choose another`;
+
+type Refuse = (what: string, at: acorn.Position) => never;
+
+/** An empty scope. */
+export function newScope(): Scope {
+  return Object.create(null);
+}
+
+/** Puts what a cell defined into the scope, live. */
+export function define(scope: Scope, defined: Scope): void {
+  Object.defineProperties(scope, Object.getOwnPropertyDescriptors(defined));
+}
+
+/**
+ * A compiled cell as a function.
+ * @param sourceName what stacks call it, of letters, digits, "_", "-" and "."
+ */
+export function instantiateCell(code: string, sourceName?: string): CellFunction {
+  const AsyncFunction = (async () => {}).constructor as new (...texts: string[]) => CellFunction;
+  if (sourceName !== undefined && !/^[\w.-]+$/.test(sourceName)) {
+    throw new TypeError(`"${sourceName}" is no name of a source.`);
+  }
+  const named = sourceName === undefined ? "" : `\n//# sourceURL=${sourceName}`;
+  return new AsyncFunction(...cellParameters, code + named);
+}
+
+/**
+ * The innermost line of a cell in an error's stack, from 1, as V8 writes stacks; undefined where the cell is not in it.
+ * @param sourceName what `instantiateCell` was given
+ */
+export function lineInCell(stack: string, sourceName: string): number | undefined {
+  for (const entry of stack.split("\n")) {
+    const at = entry.indexOf(`(${sourceName}`);
+    const place = at < 0
+      ? null
+      : /^(?:, <anonymous>)?:(\d+):\d+\)/.exec(entry.slice(at + 1 + sourceName.length));
+    if (place) return Number(place[1]) - linesBefore;
+  }
+}
+
+/**
+ * Compiles a cell.
+ * @throws CellSyntaxError with line and column of the cell, both from 1
+ */
+export function compileCell(source: string): CompiledCell {
+  try {
+    return compile(stripTypes(source));
+  } catch (error) {
+    // The parsers and what walks their trees call themselves for each level.
+    if (error instanceof RangeError) throw new CellSyntaxError("The cell is too deeply nested", 1, 1);
+    throw error;
+  }
+}
+
+function compile({ code, placeInSource }: Stripped): CompiledCell {
+  const refuseAt: Refuse = (what, at) => {
+    const { line, column } = placeInSource(at.line, at.column);
+    throw new CellSyntaxError(what, line, column);
+  };
+  const program = parse(code, refuseAt);
+  const { declared, free, mutated } = namesOf(program);
+  refuseForeign(program, code, refuseAt);
+  const at = (offset: number) => acorn.getLineInfo(code, offset);
+  for (const { name, start } of declared) {
+    if (languageNames.has(name)) refuseAt(`"${name}" is JavaScript's own; choose another name`, at(start));
+    if (kept.has(name)) refuseAt(takenName(name), at(start));
+  }
+  for (const { name, start } of free) {
+    if (name === "arguments") refuseAt("A cell has no arguments; only a function has", at(start));
+  }
+
+  const edits = new Edits(code);
+  const { imports, lookups } = takeImports(program, edits);
+  const disposes = keepUsing(program, edits);
+  const last = program.body.at(-1);
+  const hasValue = last?.type === "ExpressionStatement" && code[last.end - 1] !== ";";
+  const listed = statementStarts(program);
+  if (hasValue) {
+    listed.delete(last.start);
+    edits.insert(last.start, "$value = await (");
+    edits.insert(last.end, ")");
+  }
+  for (const reference of free) {
+    if (!languageNames.has(reference.name)) reroute(reference, edits, listed);
+  }
+  rerouteImports(program, edits);
+
+  const defines = declared.map(({ name }) => name);
+  const accessors = defines.map((name) => `get ${name}(){return ${name}},set ${name}($new){${name}=$new},`);
+  const missing = `const $missing=(name)=>{throw new ReferenceError(name+" is not defined")};`;
+  return {
+    code: `"use strict";let $value;${missing}{${lookups}${edits.result()}\n` +
+      `;return {${hasValue ? "value:$value," : ""}defined:{__proto__:null,${accessors.join("")}}}}`,
+    defines,
+    changes: distinct([...free.filter(({ writes }) => writes).map(({ name }) => name), ...mutated]),
+    uses: distinct(free.filter(({ reads }) => reads).map(({ name }) => name)),
+    imports,
+    disposes,
+  };
+}
+
+function distinct(names: string[]): string[] {
+  return [...new Set(names)].filter((name) => !languageNames.has(name));
+}
+
+function parse(code: string, refuseAt: Refuse): acorn.Program {
+  try {
+    const program = acorn.parse(code, {
+      ecmaVersion: "latest",
+      sourceType: "module",
+      allowAwaitOutsideFunction: true,
+      allowHashBang: false,
+      locations: true,
+    });
+    for (const statement of program.body) {
+      if (statement.type.startsWith("Export")) {
+        refuseAt(
+          "A cell exports nothing; what it declares is there for the cells after it",
+          statement.loc!.start,
+        );
+      }
+    }
+    return program;
+  } catch (error) {
+    if (error instanceof CellSyntaxError) throw error;
+    const { message, loc } = error as SyntaxError & { loc?: acorn.Position };
+    if (!loc) throw error;
+    return refuseAt(message.replace(/ \(\d+:\d+\)$/, ""), loc);
+  }
+}
+
+/** Changes of a text, each at its place in the original. Line breaks stay where they are. */
+class Edits {
+  readonly #text: string;
+  readonly #edits: { start: number; end: number; by: string; order: number }[] = [];
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** Later ones come after earlier ones at the same place. */
+  insert(at: number, by: string): void {
+    this.replace(at, at, by);
+  }
+
+  replace(start: number, end: number, by: string): void {
+    this.#edits.push({ start, end, by, order: this.#edits.length });
+  }
+
+  /** Takes a piece out, but for its line breaks. */
+  blank(start: number, end: number): void {
+    this.replace(start, end, this.#text.slice(start, end).replace(/[^\n\r\u2028\u2029]+/g, " "));
+  }
+
+  result(): string {
+    let result = "", done = 0;
+    for (const { start, end, by } of this.#edits.sort((a, b) => a.start - b.start || a.order - b.order)) {
+      result += this.#text.slice(done, start) + by;
+      done = end;
+    }
+    return result + this.#text.slice(done);
+  }
+}
+
+/** Static imports become lookups in front of everything else, as imports run first wherever they stand. */
+function takeImports(program: acorn.Program, edits: Edits): { imports: CellImport[]; lookups: string } {
+  const imports: CellImport[] = [];
+  let lookups = "";
+  for (const statement of program.body) {
+    if (statement.type !== "ImportDeclaration") continue;
+    const specifier = String(statement.source.value);
+    const names: string[] = [], locals: string[] = [];
+    for (const one of statement.specifiers) {
+      locals.push(one.local.name);
+      if (one.type === "ImportNamespaceSpecifier") names.push("*");
+      else if (one.type === "ImportDefaultSpecifier") names.push("default");
+      else names.push(one.imported.type === "Identifier" ? one.imported.name : String(one.imported.value));
+    }
+    const pairs = statement.attributes.map(({ key, value }) =>
+      [key.type === "Identifier" ? key.name : String(key.value), String(value.value)] as const
+    );
+    const attributes = pairs.length > 0 ? Object.fromEntries(pairs) : undefined;
+    imports.push({ specifier, names, locals, ...(attributes && { attributes }) });
+
+    const options = attributes ? `,{with:${JSON.stringify(attributes)}}` : "";
+    const module = `await $imports(${JSON.stringify(specifier)}${options})`;
+    const whole = names.indexOf("*");
+    const taken = names.flatMap((name, i) => name === "*" ? [] : [`${JSON.stringify(name)}:${locals[i]}`]);
+    if (whole >= 0) lookups += `const ${locals[whole]}=${module};`;
+    else if (taken.length === 0) lookups += `${module};`;
+    if (taken.length > 0) lookups += `const {${taken.join()}}=${whole >= 0 ? locals[whole] : module};`;
+    edits.blank(statement.start, statement.end);
+  }
+  return { imports, lookups };
+}
+
+/** What a top-level `using` declares is a `const` that the kernel disposes of. */
+function keepUsing(program: acorn.Program, edits: Edits): string[] {
+  const names: string[] = [];
+  for (const statement of program.body) {
+    if (statement.type !== "VariableDeclaration" || !/using$/.test(statement.kind)) continue;
+    // Only comments and line breaks can stand between the words and the first name.
+    const [first] = statement.declarations;
+    edits.blank(statement.start, first.start);
+    edits.insert(first.start, "const ");
+    for (const { id } of statement.declarations) names.push((id as acorn.Identifier).name);
+  }
+  return names;
+}
+
+/** Where statements start that follow others: what begins with a bracket there would go on with the one before it. */
+function statementStarts(program: acorn.Program): Set<number> {
+  const starts = new Set<number>();
+  full(program, (node) => {
+    const { body, consequent } = node as { body?: unknown; consequent?: unknown };
+    for (const list of [body, consequent]) {
+      if (!Array.isArray(list) || node.type === "ClassBody") continue;
+      for (const statement of list) starts.add(statement.start);
+    }
+  });
+  return starts;
+}
+
+/** Makes a mention of a name that the cell does not declare one of the scope's, or else of the world's. */
+function reroute(
+  { name, start, end, writes, shorthand, typeofStart }: Reference,
+  edits: Edits,
+  listed: Set<number>,
+): void {
+  const known = `${JSON.stringify(name)} in $scope`;
+  const from = typeofStart ?? start;
+  const before = (shorthand ? `${name}:` : "") + (listed.has(from) ? ";" : "");
+  let by;
+  if (writes) by = `(${known}?$scope:$missing(${JSON.stringify(name)})).${name}`;
+  else if (typeofStart !== undefined) by = `(${known}?typeof $scope.${name}:typeof ${name})`;
+  else by = `(${known}?$scope.${name}:${name})`;
+  edits.replace(from, end, before + by);
+}
+
+/** Dynamic imports go where the static ones go. */
+function rerouteImports(program: acorn.Program, edits: Edits): void {
+  full(program, (node) => {
+    if (node.type === "ImportExpression") edits.replace(node.start, node.start + "import".length, "$imports");
+  });
+}
+
+/** Refuses what would mean something else where the code runs. */
+function refuseForeign(program: acorn.Program, code: string, refuseAt: Refuse): void {
+  full(program, (node) => {
+    const one = node as acorn.AnyNode;
+    const at = () => acorn.getLineInfo(code, node.start);
+    if (one.type === "MetaProperty" && one.meta.name === "import") {
+      refuseAt("A cell has no import.meta; it is no file", at());
+    }
+    if (one.type === "Identifier" && kept.has(one.name)) refuseAt(takenName(one.name), at());
+  });
+}
