@@ -52,6 +52,14 @@ const leftBehind = [
   /\.(map|md|markdown)$/i,
 ];
 
+/** Files that git tracks and that stay behind: `deno task train` makes such models, and what would show them is not built offline. */
+const untakenFiles = /^public\/demo\/(sft|reward|ppo)\//;
+
+/** Whether a file of the checkout goes into the kit. */
+export function isTaken(path: string): boolean {
+  return !untakenFiles.test(path);
+}
+
 /** Whether a file of node_modules, named relative to it with `/`, goes into the kit as it is. */
 export function isPacked(path: string): boolean {
   const standIn = Object.keys(standIns).some((name) => path.includes(`/node_modules/${name}/`));
@@ -117,7 +125,7 @@ export async function pack(repository: string, out: string): Promise<Kit> {
       `The kit carries the Deno it was made with, so it must be made on x64 Linux, not ${Deno.build.target}.`,
     );
   }
-  const tracked = await gitFiles(repository, "--cached");
+  const tracked = (await gitFiles(repository, "--cached")).filter(isTaken);
   await requireEmpty(out);
   if (!await fileExists(`${repository}/node_modules/.deno`)) {
     throw new Error(`${repository}/node_modules is missing; run 'deno install' first.`);

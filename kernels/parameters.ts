@@ -10,6 +10,11 @@ import { Tensor } from "./tensor.ts";
 const alignment = 64;
 const largestArenaBytes = 128 << 20;
 
+/** Elements that a tensor of `size` takes up in an arena. */
+export function parameterRoom(size: number): number {
+  return Math.ceil(size / alignment) * alignment;
+}
+
 export interface ParameterSpec {
   name: string;
   shape: readonly number[];
@@ -43,7 +48,7 @@ export class Parameters {
     const sizes = [0];
     for (const { name: tensor, shape } of specs) {
       const size = shape.reduce((product, extent) => product * extent, 1);
-      const room = Math.ceil(size / alignment) * alignment;
+      const room = parameterRoom(size);
       if (room > limit) {
         throw new Error(`${name}: ${tensor} [${shape}] does not fit one binding of ${limit * 4} bytes`);
       }
@@ -71,11 +76,15 @@ export class Parameters {
     return tensor;
   }
 
-  /** Allocates gradients and moments (zeros) and marks every tensor as wanting a gradient. */
-  train(): void {
+  /**
+   * Allocates gradients and moments (zeros) and marks every tensor as wanting a gradient.
+   * @param options.moments false leaves the moments out: there are gradients to look at, and no step can be taken
+   */
+  train({ moments = true } = {}): void {
     this.arenas.forEach((arena, i) => {
       const shape = arena.weights.shape;
       arena.gradients = this.gpu.persistent(shape, `${this.name} gradients ${i}`);
+      if (!moments) return;
       arena.firstMoment = this.gpu.persistent(shape, `${this.name} first moments ${i}`);
       arena.secondMoment = this.gpu.persistent(shape, `${this.name} second moments ${i}`);
     });
@@ -132,6 +141,12 @@ export class Parameters {
   /** The flat buffers of a role, for checkpoints: all that there is to save of an optimiser. @throws if frozen */
   arenasOf(role: "firstMoment" | "secondMoment"): Tensor[] {
     return this.arenas.map((arena) => this.role(arena, role));
+  }
+
+  /** AdamW's two moments of one tensor, in its shape. @throws if frozen, or if there is no such tensor */
+  momentsOf(name: string): { first: Tensor; second: Tensor } {
+    const { shape } = this.get(name);
+    return { first: this.view("firstMoment", name, shape), second: this.view("secondMoment", name, shape) };
   }
 
   /** Frees everything. */

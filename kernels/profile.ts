@@ -19,7 +19,10 @@ export class Profile {
   private labels: string[] = [];
   private readonly readings: Promise<void>[] = [];
   private readonly totals = new Map<string, KernelTime>();
-  private pending: { staging: GPUBuffer; labels: string[] } | null = null;
+  /** Microseconds of every dispatch, in order; holes where they have not come yet. */
+  private readonly times: number[] = [];
+  private encoded = 0;
+  private pending: { staging: GPUBuffer; labels: string[]; first: number } | null = null;
 
   /** @throws if the device was opened without `timestamp-query` */
   constructor(private readonly gpu: Gpu) {
@@ -31,6 +34,11 @@ export class Profile {
       size: capacity * 8,
       usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
     });
+  }
+
+  /** How many dispatches have been given a query: the place in {@link each} of the next one. */
+  get timed(): number {
+    return this.encoded + this.labels.length;
   }
 
   next(gpu: Gpu, kernel: string, _path: string): GPUComputePassTimestampWrites {
@@ -52,13 +60,14 @@ export class Profile {
     });
     encoder.resolveQuerySet(this.querySet, 0, this.labels.length * 2, this.resolved, 0);
     encoder.copyBufferToBuffer(this.resolved, 0, staging, 0, bytes);
-    this.pending = { staging, labels: this.labels };
+    this.pending = { staging, labels: this.labels, first: this.encoded };
+    this.encoded += this.labels.length;
     this.labels = [];
   }
 
   submitted(): void {
     if (!this.pending) return;
-    const { staging, labels } = this.pending;
+    const { staging, labels, first } = this.pending;
     this.pending = null;
     this.readings.push(
       staging.mapAsync(GPUMapMode.READ).then(() => {
@@ -66,7 +75,8 @@ export class Profile {
         labels.forEach((kernel, i) => {
           const total = this.totals.get(kernel) ?? { kernel, calls: 0, microseconds: 0 };
           total.calls++;
-          total.microseconds += Number(times[2 * i + 1] - times[2 * i]) / 1000;
+          this.times[first + i] = Number(times[2 * i + 1] - times[2 * i]) / 1000;
+          total.microseconds += this.times[first + i];
           this.totals.set(kernel, total);
         });
         staging.destroy();
@@ -76,8 +86,20 @@ export class Profile {
 
   /** Kernels by time, slowest first. */
   async table(): Promise<KernelTime[]> {
+    await this.each();
+    return [...this.totals.values()].sort((a, b) => b.microseconds - a.microseconds);
+  }
+
+  /** Microseconds of every dispatch so far, in the order of encoding. */
+  async each(): Promise<readonly number[]> {
     this.gpu.submit();
     await Promise.all(this.readings.splice(0));
-    return [...this.totals.values()].sort((a, b) => b.microseconds - a.microseconds);
+    return this.times;
+  }
+
+  /** Frees what it has on the device. */
+  destroy(): void {
+    this.querySet.destroy();
+    this.resolved.destroy();
   }
 }

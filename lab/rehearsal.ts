@@ -11,7 +11,7 @@ import type { Qwen2Config } from "./qwen2_config.ts";
 import type { Run } from "./run.ts";
 import { joined, responseProbe, sequenceScores, tokenLogprobs } from "./scoring.ts";
 import { evaluationSizes } from "./stages/evaluate.ts";
-import { improve, measure, rollOut } from "./stages/ppo.ts";
+import { improve, measure, rollOut } from "./stages/ppo_update.ts";
 import { sampleTable } from "./stages/ppo_records.ts";
 import { splitSizes, tablePath } from "./stages/preprocess.ts";
 import { heldOutAccuracy, referenceMean, rewardBatch, rewardStep } from "./stages/reward.ts";

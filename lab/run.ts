@@ -74,18 +74,27 @@ export function modelFolder(run: Pick<Run, "path">, name: string): string {
   return joinPath(run.path, "models", name);
 }
 
-/** Appends a line to metrics.jsonl; figures that are not finite become null. */
+/** Appends a line to metrics.jsonl. */
 export async function logMetrics(
   run: Run,
   stage: StageName,
   step: number,
   figures: Record<string, number | string>,
 ): Promise<void> {
+  await run.directory.appendMetrics(metricRecord(stage, step, figures));
+}
+
+/** A line of metrics.jsonl; figures that are not finite become null. */
+export function metricRecord(
+  stage: StageName,
+  step: number,
+  figures: Record<string, number | string>,
+): MetricRecord {
   const record: MetricRecord = { stage, step };
   for (const [name, value] of Object.entries(figures)) {
     record[name] = typeof value === "number" && !Number.isFinite(value) ? null : value;
   }
-  await run.directory.appendMetrics(record);
+  return record;
 }
 
 /**
@@ -101,6 +110,7 @@ export async function forgetRecords({ files, path }: Run, stages: readonly Stage
     if (kept.length < lines.length) await files.writeAtomic(file, new TextEncoder().encode(kept.join("\n")));
   }
   for (const stage of stages) await files.remove(joinPath(path, "episodes", `${stage}.jsonl`));
+  if (stages.includes("ppo")) await files.remove(joinPath(path, "invariants.json"));
 }
 
 // ---- checkpoints of a stage in progress ----

@@ -1,13 +1,15 @@
 /** What PPO leaves to look at: the facts that must hold in the first update, per-token records, the fixed posts' summaries. */
-import { DamagedFileError, type Files } from "../bytes.ts";
+import { DamagedFileError, type Files, joinPath } from "../bytes.ts";
 import { queryAt, readTable, rowCount } from "../dataset.ts";
 import { readJsonl } from "../jsonl.ts";
 import type { Qwen2 } from "../qwen2.ts";
 import type { Invariant, TrainingSample } from "../report/data.ts";
 import { heed, type Run } from "../run.ts";
+import { writeSealed } from "../run_directory.ts";
+import type { Episode } from "../runs/episode.ts";
 import { joined, sequenceScores } from "../scoring.ts";
 import { stageKeys } from "../training.ts";
-import type { PerToken, Rollout } from "./ppo.ts";
+import { episodesKept, type PerToken, type Rollout } from "./ppo_update.ts";
 import { tablePath } from "./preprocess.ts";
 import { writeSummaries } from "./sft.ts";
 
@@ -58,15 +60,21 @@ export function firstUpdateInvariants(
   ];
 }
 
-/** Per-token records of a few episodes, for the token strip. */
-export async function writeEpisodes(
-  run: Run,
+/** Leaves what was found in the first update for those who watch: the stage's own record comes days later. */
+export async function writeInvariants(run: Run, invariants: readonly Invariant[]): Promise<void> {
+  await writeSealed(run.files, joinPath(run.path, "invariants.json"), { invariants });
+}
+
+/** Records of the first `count` episodes of an update, six digits each. */
+export function episodeRecords(
   rollout: Rollout,
   update: number,
+  beta: number,
   per: PerToken,
-): Promise<void> {
-  const T = run.config.ppo.responseLength;
-  const records = rollout.queries.slice(0, episodesKept).map((query, b) => {
+  count: number,
+): Episode[] {
+  const T = rollout.logprob.length / rollout.queries.length;
+  return rollout.queries.slice(0, count).map((query, b): Episode => {
     const live = rollout.last[b] + 1, beyond = Math.min(live + 1, T);
     const cut = (matrix: Float32Array, count: number) =>
       Array.from(matrix.subarray(b * T, b * T + count), (x) => Number(x.toPrecision(6)));
@@ -84,13 +92,22 @@ export async function writeEpisodes(
       advantage: cut(per.advantages, beyond),
       whitened: cut(per.whitened, live),
       return: cut(per.returns, beyond),
+      updated: cut(per.updated, live),
+      beta,
     };
   });
-  await run.directory.appendEpisodes("ppo", ...records);
 }
 
-/** Episodes of each update that are written down token by token. */
-const episodesKept = 4;
+/** Per-token records of a few episodes, for the token strip. */
+export async function writeEpisodes(
+  run: Run,
+  rollout: Rollout,
+  update: number,
+  beta: number,
+  per: PerToken,
+): Promise<void> {
+  await run.directory.appendEpisodes("ppo", ...episodeRecords(rollout, update, beta, per, episodesKept));
+}
 
 /** The fixed posts' summaries at this point of training. @throws Stopped when the run is asked to stop, nothing written */
 export async function sampleTable(

@@ -90,15 +90,7 @@ export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
       free,
     );
     tokens += figures.tokens;
-    await logMetrics(run, "reward", step, {
-      "loss": figures.loss,
-      "accuracy": figures.accuracy,
-      "precis/margin": figures.margin,
-      "grad_norm": figures.norm,
-      "lr": rate,
-      "episode": step * fields.batch,
-      "precis/tokens": tokens,
-    });
+    await logMetrics(run, "reward", step, rewardRecord(figures, rate, step * fields.batch, tokens));
     progress.step(step, { loss: figures.loss, accuracy: figures.accuracy, tokens: figures.tokens });
     const last = step === steps;
     const measured = fields.evalEvery === 0 || step % fields.evalEvery !== 0 || last ||
@@ -126,13 +118,18 @@ export async function reward(run: Run, inputs: string): Promise<RewardOutcome> {
 }
 
 /** The pairs of a step: a batch of the first `pairs` of all, once these have been shuffled. */
-export function rewardBatch({ config }: Run, table: TokenTable, pairs: number, step: number): Uint32Array {
+export function rewardBatch(
+  { config }: Pick<Run, "config">,
+  table: TokenTable,
+  pairs: number,
+  step: number,
+): Uint32Array {
   const subset = shuffled(rowCount(table) / 2, config.seed, stageKeys.reward, -1).subarray(0, pairs);
   return batchRows(pairs, config.reward.batch, step, config.seed, stageKeys.reward).map((i) => subset[i]);
 }
 
 /** Weight from N(0, headScale / √(d + 1)), bias 0 (detail 11). */
-function initialiseHead({ gpu, config }: Run, model: Qwen2): void {
+export function initialiseHead({ gpu, config }: Pick<Run, "gpu" | "config">, model: Qwen2): void {
   const { weight, bias } = model.score!;
   const draw = standardNormal(random((config.seed ^ 0x5ca1ab1e) >>> 0));
   const deviation = config.reward.headScale / Math.sqrt(weight.size + 1);
@@ -140,15 +137,48 @@ function initialiseHead({ gpu, config }: Run, model: Qwen2): void {
   gpu.upload(bias, new Float32Array(1));
 }
 
+/** What one optimiser step found: means over its pairs, the norm of the gradient, the tokens of both summaries. */
+export interface RewardFigures {
+  loss: number;
+  accuracy: number;
+  margin: number;
+  norm: number;
+  tokens: number;
+  /** Encodes the step's passes once more, to look for what is wrong with them. */
+  again: () => void;
+}
+
+/**
+ * A step's figures as they are logged.
+ * @param episode pairs trained on so far
+ * @param tokens of those
+ */
+export function rewardRecord(
+  { loss, accuracy, margin, norm }: RewardFigures,
+  rate: number,
+  episode: number,
+  tokens: number,
+): Record<string, number> {
+  return {
+    "loss": loss,
+    "accuracy": accuracy,
+    "precis/margin": margin,
+    "grad_norm": norm,
+    "lr": rate,
+    episode,
+    "precis/tokens": tokens,
+  };
+}
+
 /** One optimiser step on the pairs of the table that were chosen; their gradients stay until the next. */
 export async function rewardStep(
-  run: Run,
+  run: Pick<Run, "gpu" | "config">,
   model: Qwen2,
   table: TokenTable,
   chosen: Uint32Array,
   step: number,
   rate: number,
-) {
+): Promise<RewardFigures> {
   const { gpu, config } = run;
   const items = Array.from(
     chosen,
@@ -192,18 +222,27 @@ export async function rewardStep(
 /** Mean score of the SFT training references, before any offset: what normalisation subtracts (detail 15). */
 export async function referenceMean(run: Run, model: Qwen2): Promise<number> {
   const table = await readTable(run.files, tablePath(run, "posts", "train"));
+  return await meanScore(run, model, table, heed(run, "the last step of reward"));
+}
+
+/** Mean score of the first rows of a table, `reward.normaliseRows` of them; the model's offset becomes 0. */
+export async function meanScore(
+  run: Pick<Run, "gpu" | "config">,
+  model: Qwen2,
+  table: TokenTable,
+  stop?: () => void,
+): Promise<number> {
   const { normaliseRows, microTokens } = run.config.reward;
   const count = normaliseRows === 0 ? rowCount(table) : Math.min(normaliseRows, rowCount(table));
   model.score!.offset = 0;
   const rows = Array.from({ length: count }, (_, i) => sequenceAt(table, i));
-  const stop = heed(run, "the last step of reward");
   const scores = await sequenceScores(run.gpu, model, rows, microTokens, stop);
   return scores.reduce((sum, score) => sum + score, 0) / count;
 }
 
 /** Scores of both summaries of each pair of a split, chosen first. */
 export async function pairScores(
-  run: Run,
+  run: Pick<Run, "gpu" | "config">,
   model: Qwen2,
   table: TokenTable,
   count: number,
@@ -216,18 +255,34 @@ export async function pairScores(
 
 /** Accuracy on valid1 and valid2 together, logged at `step`. @throws Stopped when the run is asked to stop, nothing logged */
 export async function heldOutAccuracy(run: Run, model: Qwen2, step: number): Promise<number> {
+  const tables = {
+    valid1: await readTable(run.files, tablePath(run, "pairs", "valid1")),
+    valid2: await readTable(run.files, tablePath(run, "pairs", "valid2")),
+  };
+  const figures = await measureAccuracy(run, model, tables, heed(run, `reward, step ${step}`));
+  await logMetrics(run, "reward", step, figures);
+  return figures["eval/accuracy"];
+}
+
+/** Accuracy and loss on held-out pairs, `reward.evalRows` of them, as they are logged. */
+export async function measureAccuracy(
+  run: Pick<Run, "gpu" | "config">,
+  model: Qwen2,
+  tables: Record<"valid1" | "valid2", TokenTable>,
+  stop?: () => void,
+): Promise<Record<string, number>> {
   // The buffers of training steps and of evaluations need not be there at the same time.
   run.gpu.trim();
   const figures: Record<string, number> = {};
   let correct = 0, all = 0, loss = 0;
   for (const split of ["valid1", "valid2"] as const) {
-    const table = await readTable(run.files, tablePath(run, "pairs", split));
+    const table = tables[split];
     const rows = rowCount(table) / 2;
     const count = run.config.reward.evalRows === 0
       ? rows
       : Math.min(rows, Math.ceil(run.config.reward.evalRows / 2));
     if (count === 0) continue;
-    const scored = await pairScores(run, model, table, count, heed(run, `reward, step ${step}`));
+    const scored = await pairScores(run, model, table, count, stop);
     const right = scored.filter(([chosen, rejected]) => chosen > rejected).length;
     figures[`eval/accuracy_${split}`] = right / count;
     loss += scored.reduce((sum, [chosen, rejected]) => sum + Math.log1p(Math.exp(rejected - chosen)), 0);
@@ -237,6 +292,5 @@ export async function heldOutAccuracy(run: Run, model: Qwen2, step: number): Pro
   run.gpu.trim();
   figures["eval/accuracy"] = correct / all;
   figures["eval/loss"] = loss / all;
-  await logMetrics(run, "reward", step, figures);
-  return correct / all;
+  return figures;
 }

@@ -6,7 +6,7 @@ import { gatherRows } from "../../kernels/gather_rows.ts";
 import { crossEntropy } from "../../kernels/logprob.ts";
 import type { Tensor } from "../../kernels/tensor.ts";
 import { derivedFields } from "../config.ts";
-import { queryAt, readTable, sequenceAt, type TokenTable } from "../dataset.ts";
+import { queryAt, readTable, sequenceAt, type SummarisedPost, type TokenTable } from "../dataset.ts";
 import { drawnAt, generate } from "../generate.ts";
 import { recallRollbacks, requireFinite, traceNonFinite } from "../health.ts";
 import { hiddenStates, loadQwen2, type Qwen2, saveQwen2, tokenBatch } from "../qwen2.ts";
@@ -88,15 +88,7 @@ export async function sft(run: Run, inputs: string): Promise<SftOutcome> {
       free,
     );
     tokens += figures.tokens;
-    await logMetrics(run, "sft", step, {
-      "loss": figures.loss,
-      "precis/loss_query_and_response": figures.lossWithQuery,
-      "precis/loss_response": figures.lossResponse,
-      "grad_norm": figures.norm,
-      "lr": rate,
-      "episode": step * fields.batch,
-      "precis/tokens": tokens,
-    });
+    await logMetrics(run, "sft", step, sftRecord(figures, rate, step * fields.batch, tokens));
     progress.step(step, { loss: figures.loss, tokens: figures.tokens });
     const last = step === steps;
     const measured = fields.evalEvery === 0 || step % fields.evalEvery !== 0 || last ||
@@ -132,7 +124,8 @@ export async function saveFinished(run: Run, name: string, model: Qwen2): Promis
   }
 }
 
-interface StepFigures {
+/** What one optimiser step found. */
+export interface StepFigures {
   loss: number;
   lossWithQuery: number;
   lossResponse: number;
@@ -142,9 +135,31 @@ interface StepFigures {
   again: () => void;
 }
 
+/**
+ * A step's figures as they are logged.
+ * @param episode sequences trained on so far
+ * @param tokens of those
+ */
+export function sftRecord(
+  { loss, lossWithQuery, lossResponse, norm }: StepFigures,
+  rate: number,
+  episode: number,
+  tokens: number,
+): Record<string, number> {
+  return {
+    "loss": loss,
+    "precis/loss_query_and_response": lossWithQuery,
+    "precis/loss_response": lossResponse,
+    "grad_norm": norm,
+    "lr": rate,
+    episode,
+    "precis/tokens": tokens,
+  };
+}
+
 /** One optimiser step on the rows of the table that were chosen; their gradients stay until the next. */
 export async function sftStep(
-  run: Run,
+  run: Pick<Run, "gpu" | "config">,
   model: Qwen2,
   table: TokenTable,
   chosen: Uint32Array,
@@ -218,12 +233,29 @@ export async function sftStep(
 
 /** Validation loss and ROUGE, logged at `step`. @throws Stopped when the run is asked to stop, nothing logged */
 export async function languageFigures(run: Run, model: Qwen2, step: number): Promise<LanguageFigures> {
+  const table = await readTable(run.files, tablePath(run, "posts", "validation"));
+  const stop = heed(run, `sft, step ${step}`);
+  const figures = await measureLanguage(run, model, table, run.dataset.posts.validation, step, stop);
+  await logMetrics(run, "sft", step, languageRecord(figures));
+  return figures;
+}
+
+/**
+ * Loss and ROUGE of a model on held-out posts, `sft.evalRows` of them.
+ * @param table their token ids
+ * @param step numbers the samples' random numbers
+ */
+export async function measureLanguage(
+  run: Pick<Run, "gpu" | "config" | "tokenizer">,
+  model: Qwen2,
+  table: TokenTable,
+  posts: readonly SummarisedPost[],
+  step: number,
+  stop?: () => void,
+): Promise<LanguageFigures> {
   // The buffers of training steps and of evaluations need not be there at the same time.
   run.gpu.trim();
-  const stop = heed(run, `sft, step ${step}`);
   const { config } = run;
-  const table = await readTable(run.files, tablePath(run, "posts", "validation"));
-  const posts = run.dataset.posts.validation;
   const count = config.sft.evalRows === 0 ? posts.length : Math.min(posts.length, config.sft.evalRows);
   const losses = await referenceLosses(run, model, table, count, stop);
   const summaries = await writeSummaries(
@@ -240,25 +272,30 @@ export async function languageFigures(run: Run, model: Qwen2, step: number): Pro
   );
   run.gpu.trim();
   const mean = meanRouge(summaries.map(({ text }, i) => rouge(text, posts[i].summary)));
-  const figures = {
+  return {
     ...losses,
     rouge1: mean.rouge1.fmeasure,
     rouge2: mean.rouge2.fmeasure,
     rougeL: mean.rougeL.fmeasure,
   };
-  await logMetrics(run, "sft", step, {
-    "eval/loss_query_and_response": losses.lossWithQuery,
-    "eval/loss_response": losses.lossResponse,
-    "eval/rouge1": figures.rouge1,
-    "eval/rouge2": figures.rouge2,
-    "eval/rougeL": figures.rougeL,
-  });
-  return figures;
+}
+
+/** Figures of {@link measureLanguage} as they are logged. */
+export function languageRecord(
+  { lossWithQuery, lossResponse, rouge1, rouge2, rougeL }: LanguageFigures,
+): Record<string, number> {
+  return {
+    "eval/loss_query_and_response": lossWithQuery,
+    "eval/loss_response": lossResponse,
+    "eval/rouge1": rouge1,
+    "eval/rouge2": rouge2,
+    "eval/rougeL": rougeL,
+  };
 }
 
 /** Mean negative log-likelihood of the references: of all tokens, and of the responses' alone, nats a token. */
 export async function referenceLosses(
-  run: Run,
+  run: Pick<Run, "gpu" | "config">,
   model: Qwen2,
   table: TokenTable,
   count: number,

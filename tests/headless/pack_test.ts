@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "deno-std/assert/mod.js";
-import { isPacked, offlineCommand, offlineConfig, pack } from "../../headless/pack.ts";
+import { isPacked, isTaken, offlineCommand, offlineConfig, pack } from "../../headless/pack.ts";
 
 const repository = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 const onLinux = Deno.build.target === "x86_64-unknown-linux-gnu";
@@ -38,6 +38,14 @@ Deno.test("native parts of packages that only load, but never run, stay behind; 
     assert(!isPacked(`${web}/dist/${file}`));
   }
   assert(isPacked(".deno/onnxruntime-common@1.30.0/node_modules/onnxruntime-common/dist/cjs/index.js"));
+});
+
+Deno.test("the demo's trained models stay behind, its base model and data come along", () => {
+  for (const name of ["sft", "reward", "ppo"]) assert(!isTaken(`public/demo/${name}/model.safetensors`));
+  for (const path of ["base/model.safetensors", "posts-train.jsonl.gz", "models.json"]) {
+    assert(isTaken(`public/demo/${path}`));
+  }
+  assert(isTaken("lab/stages/ppo.ts"));
 });
 
 Deno.test("every task's own Deno command becomes one that fetches nothing, and nothing else in it changes", () => {

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { adamw } from "../../kernels/adamw.ts";
+import { attentionMap, attentionThumbnails } from "../../kernels/attention_map.ts";
 import { openGpu, openNullDevice } from "../../headless/devices.ts";
 import { dialect } from "../../kernels/device.ts";
 import { scale, weightedSum } from "../../kernels/elementwise.ts";
@@ -8,19 +9,25 @@ import { gae } from "../../kernels/gae.ts";
 import { gatherRows } from "../../kernels/gather_rows.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
 import { gradNorm } from "../../kernels/grad_norm.ts";
+import { heatMap } from "../../kernels/heat_map.ts";
+import { histogram } from "../../kernels/histogram.ts";
 import { declaredKernels, type Kernel, windowBytes } from "../../kernels/kernel.ts";
 import { klReward } from "../../kernels/kl_reward.ts";
 import { crossEntropy, logprobs } from "../../kernels/logprob.ts";
 import { type Form, matmul } from "../../kernels/matmul.ts";
+import { matrixOf } from "../../kernels/matrix.ts";
 import { variants as products } from "../../kernels/matmul_variants.ts";
 import { pairwiseLoss } from "../../kernels/pairwise_loss.ts";
 import { ppoPolicyLoss } from "../../kernels/ppo_policy_loss.ts";
 import { ppoValueLoss } from "../../kernels/ppo_value_loss.ts";
 import { mean, sum } from "../../kernels/reduce.ts";
 import { rolloutSums } from "../../kernels/rollout_statistics.ts";
+import { rowChange } from "../../kernels/row_change.ts";
 import { scalarHead } from "../../kernels/scalar_head.ts";
 import { swiglu } from "../../kernels/swiglu.ts";
 import type { Tensor } from "../../kernels/tensor.ts";
+import { tokenRanks, topTokens } from "../../kernels/top_tokens.ts";
+import { updateNorm } from "../../kernels/update_norm.ts";
 import { whiten } from "../../kernels/whiten.ts";
 import { widen } from "../../kernels/widen.ts";
 import { generate } from "../../lab/generate.ts";
@@ -150,6 +157,30 @@ async function runLosses(gpu: Gpu): Promise<void> {
   await gpu.finish();
 }
 
+/** Every launcher of the inspector, for the shapes of workgroup that it chooses by shape of matrix. */
+async function runInspection(gpu: Gpu): Promise<void> {
+  gpu.scope(() => {
+    const zeros = (...shape: number[]) => gpu.from(new Float32Array(shape[0] * shape[1]), shape, "zeros");
+    const matrix = matrixOf(zeros(12, 300)), qkv = zeros(6, 16);
+    for (const rowStarts of [[0, 12], [0, 1], [0, 2], [0, 3, 6]]) {
+      for (const columns of [8, 100, 300]) {
+        heatMap(gpu, matrix, Uint32Array.from(rowStarts), Uint32Array.of(0, columns));
+      }
+    }
+    histogram(gpu, matrix);
+    rowChange(gpu, matrix, matrix);
+    const rule = { beta1: 0.9, beta2: 0.9, eps: 1e-5, step: 1 };
+    updateNorm(gpu, matrix, matrix, rule);
+    const shape = { queryHeads: 2, keyValueHeads: 1, headDim: 4 };
+    attentionMap(gpu, qkv, shape, { first: 0, tokens: 6 }, 1);
+    attentionThumbnails(gpu, qkv, shape, { first: 0, tokens: 6 });
+    const hidden = zeros(3, 8), head = [zeros(20, 8)];
+    topTokens(gpu, hidden, head, 5);
+    tokenRanks(gpu, hidden, head, gpu.from(new Uint32Array(6), [3, 2], "wanted"));
+  });
+  await gpu.finish();
+}
+
 /** Every way to compute a product, at shapes of every class, whichever of them this device would choose. */
 async function runProducts(gpu: Gpu): Promise<void> {
   const shapes = [1, 2, 4, 8, 13, 64, 200].flatMap((M) => [[M, 3, 5], [M, 64, 64], [M, 132, 96]]);
@@ -199,6 +230,7 @@ async function variantsOn(facts: Partial<Gpu["facts"]>, choices: Record<string, 
     await runModel(gpu, allocateQwen2(gpu, modelConfig(heads, i % 2 === 0 ? 20 : 9, i % 2 === 0), "model"));
   }
   await runLosses(gpu);
+  await runInspection(gpu);
   await runProducts(gpu);
   await gpu.finish();
   gpu.destroy();

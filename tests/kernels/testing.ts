@@ -114,3 +114,25 @@ export function parameter(gpu: Gpu, data: Float32Array<ArrayBuffer>, shape: numb
   tensor.grad = gpu.persistent(shape, `${name}.grad`);
   return tensor;
 }
+
+/** NaNs of either sign and with any payload, infinities, both zeros, the smallest and the largest number, by their bits. */
+const strange = [0x7fc00000, 0xffc00001, 0x7f800001, 0x7f800000, 0xff800000, 0, 0x80000000, 1, 0x807fffff];
+
+/** Seeded normal numbers, every so-many-th replaced by one that is easily got wrong. */
+export function strangeNumbers(count: number, seed: number, every: number): Float32Array<ArrayBuffer> {
+  const x = normals(count, seed);
+  const bits = new Uint32Array(x.buffer);
+  for (let i = 0, n = 0; i < count; i += every, n++) bits[i] = strange[n % strange.length];
+  return x;
+}
+
+/** Runs `body` with launchers choosing the forms for software adapters, or those for GPUs, whichever adapter this is. */
+export async function asIf<T>(gpu: Gpu, software: boolean, body: () => Promise<T>): Promise<T> {
+  const kept = gpu.facts.software;
+  gpu.facts.software = software;
+  try {
+    return await body();
+  } finally {
+    gpu.facts.software = kept;
+  }
+}

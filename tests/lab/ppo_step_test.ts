@@ -1,15 +1,15 @@
 /**
  * One whole PPO update, from the log-probabilities of fixed responses to the weights after four epochs, against PyTorch in float64
- * (tests/oracles/qwen2_ppo.py): what trains, `measure` and `improve` of lab/stages/ppo.ts, is what is compared.
+ * (tests/oracles/qwen2_ppo.py): what trains, `measure` and `improve` of lab/stages/ppo_update.ts, is what is compared.
  */
-import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { assert, assertAlmostEquals, assertEquals } from "deno-std/assert/mod.js";
 import { diskFiles } from "../../headless/files.ts";
 import { liveSlots } from "../../kernels/first_eos.ts";
 import { gradNorm } from "../../kernels/grad_norm.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
 import { configure, type Overrides } from "../../lab/config.ts";
 import { loadQwen2 } from "../../lab/qwen2.ts";
-import { improve, measure, type Networks, type Rollout } from "../../lab/stages/ppo.ts";
+import { improve, measure, type Networks, type Rollout } from "../../lab/stages/ppo_update.ts";
 import { firstUpdateInvariants } from "../../lab/stages/ppo_records.ts";
 import { gpuTest } from "../kernels/testing.ts";
 import { assertNear, assertTensors, goldenJson, goldenPath, goldenTensors } from "./golden.ts";
@@ -234,7 +234,7 @@ gpuTest(
         const entropies = at(now.entropy, policySlots);
         near(entropies.reduce((sum, e) => sum + e) / entropies.length, expected.entropy, "entropy", 0);
 
-        const { figures, firstEpoch } = await improve(
+        const { figures, perEpoch: [firstEpoch] } = await improve(
           run,
           networks,
           rollout,
@@ -275,7 +275,7 @@ gpuTest("the four epochs in one go, in micro-batches, end at PyTorch's weights t
   const run = trainer(gpu, golden, { epochs: golden.epochs.length, microTokens: 30 });
   await withNetworks(gpu, golden, async (networks) => {
     const rollout = await rollOut(run, golden, networks);
-    const { figures, firstEpoch, tokens } = await improve(
+    const { figures, perEpoch: [firstEpoch], tokens } = await improve(
       run,
       networks,
       rollout,
@@ -298,6 +298,37 @@ gpuTest("the four epochs in one go, in micro-batches, end at PyTorch's weights t
     await assertTensors(gpu, networks.critic, "value", tensors.critic_after4);
   });
 });
+
+gpuTest(
+  "what the last pass makes of the tokens is kept, and is what the pass before left behind",
+  async (gpu) => {
+    const golden = await goldenJson<PpoGolden>("qwen2_ppo");
+    const { T, rollout: { last } } = golden;
+    const rate = 10 * golden.learningRate;
+    const kept = async (epochs: number, microTokens: number) => {
+      let found: { updated: Float32Array; after: Float32Array; old: Float32Array } | undefined;
+      await withNetworks(gpu, golden, async (networks) => {
+        const run = trainer(gpu, golden, { epochs, microTokens });
+        const rollout = await rollOut(run, golden, networks);
+        const { perToken } = await improve(run, networks, rollout, 1, rate, golden.beta);
+        const { logprob } = await rollOut(run, golden, networks);
+        found = { updated: perToken.updated, after: logprob, old: rollout.logprob };
+      });
+      return found!;
+    };
+    const once = await kept(1, 4096), twice = await kept(2, 4096), inPieces = await kept(2, 16);
+    let moved = 0;
+    for (let b = 0; b < Math.min(4, last.length); b++) {
+      for (let t = b * T; t <= b * T + last[b]; t++) {
+        assertAlmostEquals(once.updated[t], once.old[t], 1e-5);
+        assertAlmostEquals(twice.updated[t], once.after[t], 1e-5);
+        assertAlmostEquals(inPieces.updated[t], once.after[t], 1e-4);
+        moved = Math.max(moved, Math.abs(once.after[t] - once.old[t]));
+      }
+    }
+    assert(moved > 1e-3, `the policy has moved by ${moved} nats only`);
+  },
+);
 
 gpuTest("what a response says after its EOS changes no number of the update", async (gpu) => {
   const golden = await goldenJson<PpoGolden>("qwen2_ppo");
@@ -330,7 +361,14 @@ gpuTest(
       parameters.train();
       const same = { ...networks, reference: networks.policy, critic: networks.rewardModel };
       const rollout = await rollOut(run, golden, same);
-      const { perToken, firstEpoch, figures } = await improve(run, same, rollout, 1, 0, golden.beta);
+      const { perToken, perEpoch: [firstEpoch], figures } = await improve(
+        run,
+        same,
+        rollout,
+        1,
+        0,
+        golden.beta,
+      );
       let met = 0;
       for (let b = 0; b < last.length; b++) {
         const after = b * T + last[b] + 1;
@@ -359,7 +397,7 @@ gpuTest("another reference and another critic are noticed in the first update", 
   const run = trainer(gpu, golden);
   await withNetworks(gpu, golden, async (networks) => {
     const rollout = await rollOut(run, golden, networks);
-    const { firstEpoch, figures } = await improve(run, networks, rollout, 1, 0, golden.beta);
+    const { perEpoch: [firstEpoch], figures } = await improve(run, networks, rollout, 1, 0, golden.beta);
     const found = firstUpdateInvariants(run, rollout, firstEpoch, figures);
     assertEquals(found.filter(({ passed }) => !passed).map(({ name }) => name), [
       "KL of policy to reference is 0",

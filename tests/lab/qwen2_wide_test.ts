@@ -19,7 +19,7 @@ import { publishedConfig, randomWeights, writeRandomCheckpoint } from "../../lab
 import type { Run } from "../../lab/run.ts";
 import { elementsOf } from "../../lab/safetensors.ts";
 import { sequenceScores, tokenLogprobs } from "../../lab/scoring.ts";
-import { improve, measure } from "../../lab/stages/ppo.ts";
+import { improve, measure } from "../../lab/stages/ppo_update.ts";
 import { rewardStep } from "../../lab/stages/reward.ts";
 import { sftStep } from "../../lab/stages/sft.ts";
 import { gpuTest } from "../kernels/testing.ts";
