@@ -8,7 +8,6 @@ import { tensorBundle, type TensorView } from "./display.ts";
 import type { ShownScore } from "./held_model.ts";
 import type { TensorStatistics } from "./held_tensor.ts";
 import type { MimeBundle } from "./ipynb.ts";
-import type { Tier, Tolerance, ValueRecord } from "./records.ts";
 import { type Caller, Handle, type HandleKinds } from "./transport.ts";
 
 /** How tokens are drawn. */
@@ -66,11 +65,6 @@ export class Tensor extends Handle {
   /** SHA-256 of its bytes, little-endian. */
   digest(): Promise<string> {
     return this.ask("digest");
-  }
-
-  /** Proof of what it holds, for the notebook: a digest, and a sketch to compare by where digests cannot be equal. */
-  record(name: string, tier: Tier, tolerance?: Tolerance): Promise<ValueRecord> {
-    return this.ask("record", name, tier, tolerance);
   }
 
   /** What a picture of it is drawn from: the extreme of each of at most 96 × 96 cells, and the statistics. */

@@ -1,5 +1,5 @@
 /** Models that cells hold by a handle, and what may be asked of them. */
-import { Captures } from "../../kernels/capture.ts";
+import { nameMatcher } from "../../kernels/capture.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
 import { crossEntropy } from "../../kernels/logprob.ts";
 import { sum } from "../../kernels/reduce.ts";
@@ -44,9 +44,8 @@ export class HeldModel {
 
   /** Names and shapes of the weights whose names match a pattern with `*`. */
   tensors(pattern: string): { name: string; shape: number[] }[] {
-    const parts = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-    const matches = new RegExp(`^${parts.join(".*")}$`);
-    return publishedTensors(this.open.model).filter(({ name }) => matches.test(name));
+    const matches = nameMatcher([pattern]);
+    return publishedTensors(this.open.model).filter(({ name }) => matches(name));
   }
 
   /** A weight, by its published name. Nothing is copied before an operation wants it. */
@@ -143,10 +142,10 @@ export class HeldModel {
     const { model } = this.open;
     const gpu = await this.session.gpu();
     const taken = new Map<string, Tensor>();
-    const matching = new Captures(withGradients ? patterns.flatMap((one) => [one, `${one}.grad`]) : patterns);
+    const matches = nameMatcher(withGradients ? patterns.flatMap((one) => [one, `${one}.grad`]) : patterns);
     let bytes = 0;
     const keep = (name: string, tensor: Tensor) => {
-      if (!matching.matches(name)) return;
+      if (!matches(name)) return;
       this.session.meter.requireBytes(bytes += tensor.bytes, name);
       const copy = gpu.hold(tensor.shape, name, tensor.dtype);
       gpu.copy(copy, tensor);
@@ -165,7 +164,7 @@ export class HeldModel {
     const wanting = !withGradients
       ? []
       : [...model.parameters.tensors].filter(([name, tensor]) =>
-        !tensor.requiresGrad && (name === "layers.0.attn.norm" || matching.matches(`parameters.${name}.grad`))
+        !tensor.requiresGrad && (name === "layers.0.attn.norm" || matches(`parameters.${name}.grad`))
       );
     for (const [, tensor] of wanting) tensor.requiresGrad = true;
     try {

@@ -2,6 +2,9 @@
 import type { Gpu } from "../../kernels/gpu.ts";
 import type { DType, Tensor } from "../../kernels/tensor.ts";
 import { startSha256 } from "../bytes.ts";
+import type { TensorView } from "./display.ts";
+import type { Sketch } from "./records.ts";
+import { samplePositions } from "./sketch.ts";
 
 /** The operation that made a tensor, so that it can be done again on a tape. */
 export interface Operation {
@@ -22,7 +25,7 @@ export type Source =
 const piece = 4 << 20;
 
 /** Numbers that one call returns at most. */
-const mostValues = 16 << 20;
+export const mostValues = 16 << 20;
 
 /** What is to be known of a tensor's numbers at a glance; of those that are finite, but for the counts. */
 export interface TensorStatistics {
@@ -150,6 +153,50 @@ export class HeldTensor {
       mean: share(sum),
       rms: Math.sqrt(share(squares)),
       absmax: finite > 0 ? Math.max(Math.abs(min), Math.abs(max)) : NaN,
+    };
+  }
+
+  /**
+   * The tensor as a matrix, its last extent across, in at most `most` × `most` cells: of each cell the value of the largest magnitude, NaN
+   * where one is not finite.
+   */
+  async view(most = 96): Promise<Omit<TensorView, "stats" | "digest">> {
+    const columns = this.shape.at(-1) ?? 1, rows = this.size / columns;
+    const width = Math.min(columns, most), height = Math.min(rows, most);
+    const extreme = new Float32Array(width * height);
+    let at = 0;
+    for await (const values of this.pieces()) {
+      for (const value of values) {
+        const row = Math.floor(at / columns), column = at - row * columns;
+        const cell = Math.floor(row * height / rows) * width + Math.floor(column * width / columns);
+        if (!Number.isFinite(value)) extreme[cell] = NaN;
+        else if (Math.abs(value) > Math.abs(extreme[cell])) extreme[cell] = value;
+        at++;
+      }
+    }
+    return { rows, columns, width, height, extreme };
+  }
+
+  /**
+   * A sketch to compare it by (sketch.ts), computed piece by piece where it is too large to be held as a whole.
+   * @param seed where it samples
+   */
+  async sketch(seed: number): Promise<Sketch> {
+    const { nan, infinite, mean, rms, absmax } = await this.statistics();
+    const samples: Sketch["samples"] = [];
+    for (const position of samplePositions(this.size, seed)) {
+      const [value] = await this.values(position, position + 1);
+      samples.push(Number.isFinite(value) ? value + 0 : String(value) as "NaN");
+    }
+    const finite = this.size > nan + infinite;
+    return {
+      shape: [...this.shape],
+      nonFinite: nan + infinite,
+      mean: finite ? mean : 0,
+      rms: finite ? rms : 0,
+      absMax: finite ? absmax : 0,
+      seed,
+      samples,
     };
   }
 

@@ -16,9 +16,10 @@ import { loadTokenizer } from "../tokenizer.ts";
 import type { Workbench } from "../workbench.ts";
 import { Arguments, Options } from "./arguments.ts";
 import { gradients } from "./differentiate.ts";
+import { defaultTolerance, recordValue, stackDigest } from "./digests.ts";
 import { type Grant, requireHost, requireModel } from "./grant.ts";
 import { type DrawingRule, HeldModel } from "./held_model.ts";
-import { HeldTensor } from "./held_tensor.ts";
+import { HeldTensor, mostValues } from "./held_tensor.ts";
 import { ops } from "./ops.ts";
 import { kernelsDigest } from "./kernels_digest.ts";
 import { type Held, Session } from "./session.ts";
@@ -186,9 +187,34 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
         : Object.fromEntries(Object.keys(named).map((name, i) => [name, held[i]]));
     },
 
+    async record(_, args) {
+      const name = args.text(0, "the name"), value = args.get(1);
+      const options = args.options(2).only("tier", "tolerance");
+      const computed = value instanceof HeldTensor && value.dtype !== "u32";
+      const numbers = computed || ArrayBuffer.isView(value) || typeof value === "number";
+      const tier = options.choice("tier", ["A", "B", "C"], numbers ? "B" : "A");
+      const tolerance = { ...defaultTolerance, ...numbersIn(args, options.record("tolerance"), "tolerance") };
+      const how = { stack: await stack(), tolerance, seed };
+      if (!(value instanceof HeldTensor)) return await recordValue(name, tier, value, how);
+      if (value.size > mostValues) {
+        return await recordValue(name, tier, null, { ...how, sketch: await value.sketch(seed) });
+      }
+      return await recordValue(name, tier, { shape: value.shape, data: await value.values() }, how);
+    },
+
     memory() {
       return session.memory();
     },
+  };
+
+  /** What floats depend on beside their inputs. */
+  const stack = async () => {
+    const { adapter, driver, runtime } = (await session.gpu()).facts;
+    return await stackDigest({
+      adapter: `${adapter} ${driver}`,
+      implementation: `${runtime} ${JSON.stringify(versions)}`,
+      kernels: await kernelsDigest(),
+    });
   };
 
   /** Every method that a cell may call, by kind of thing. */
@@ -351,6 +377,11 @@ const tensorMethods: Record<string, Method<HeldTensor>> = {
   at: (tensor, args) => tensor.at(args.ids(0, "the indices")),
   stats: (tensor) => tensor.statistics(),
   digest: (tensor) => tensor.digest(),
+  view: async (tensor) => ({
+    ...await tensor.view(),
+    stats: await tensor.statistics(),
+    digest: await tensor.digest(),
+  }),
 };
 
 function drawing(args: Arguments, index: number, ...more: string[]): DrawingRule {

@@ -4,6 +4,8 @@
  * alone, looked up in tables, whose arguments are plain data that it has walked through itself.
  */
 
+import { withoutPaths } from "./outputs.ts";
+
 /** A call of a cell. */
 export interface LabRequest {
   /** The cell that calls: it owns what the call makes. */
@@ -193,13 +195,5 @@ function readCall(data: unknown): CallMessage | undefined {
 /** What a cell hears of a failure: its kind and its message, without the folders of this machine. */
 function told(error: unknown): { name: string; message: string } {
   if (!(error instanceof Error)) return { name: "Error", message: "Something failed without saying why." };
-  return { name: error.name, message: withoutFolders(error.message) };
-}
-
-/** Absolute paths in a text, cut to their last two parts. */
-export function withoutFolders(text: string): string {
-  return text.replace(
-    /(?:file:\/\/)?(?<![\w.:/])\/(?:[^\s/:"'`]+\/)+(?=[^\s/:"'`]+\/[^\s/:"'`]+)/g,
-    "…/",
-  );
+  return { name: error.name, message: withoutPaths(error.message) };
 }
