@@ -26,7 +26,7 @@ const tags = new Set(
 );
 const attributes = new Set(
   `html lang charset http-equiv content name class id href title rel src alt align start type checked disabled aria-label aria-hidden
-  tabindex download`.split(/\s+/),
+  download`.split(/\s+/),
 );
 
 /** What no reader of a page should meet: tags, attributes and addresses that run something or fetch something. */
@@ -111,12 +111,12 @@ Deno.test("a page shows the best that needs no program", () => {
   );
   assertEquals(
     bundle({ ...tensor, "text/plain": "f32[3] <", "text/html": "<b>" }),
-    '<pre tabindex="0">f32[3] &#60;</pre>',
+    "<pre>f32[3] &#60;</pre>",
   );
   assert(bundle(tensor).includes("which this page does not draw"));
   assertEquals(
     show({ output_type: "stream", name: "stdout", text: "\u001b[1mbold\u001b[0m" }),
-    '<pre class="stdout" tabindex="0">bold</pre>',
+    '<pre class="stdout">bold</pre>',
   );
   const error = {
     output_type: "error" as const,
@@ -124,7 +124,7 @@ Deno.test("a page shows the best that needs no program", () => {
     evalue: "no",
     traceback: ["E: no", "    at cell 1, line 2"],
   };
-  assertEquals(show(error), '<pre class="error" tabindex="0">E: no\n    at cell 1, line 2</pre>');
+  assertEquals(show(error), '<pre class="error">E: no\n    at cell 1, line 2</pre>');
   assert(String(notebookHtml(notebook, "t")).includes("<code>1 &#60; 2</code>"));
   assert(
     String(
