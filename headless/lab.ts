@@ -94,7 +94,10 @@ export function labHandler(runs: string): (request: Request) => Promise<Response
     const answer = await answerTo(request, url);
     answer.headers.set("x-content-type-options", "nosniff");
     answer.headers.set("cache-control", "no-cache");
-    answer.headers.set("content-security-policy", url.pathname === "/sandbox.html" ? sandboxPolicy : pagePolicy);
+    answer.headers.set(
+      "content-security-policy",
+      url.pathname === "/sandbox.html" ? sandboxPolicy : pagePolicy,
+    );
     return answer;
   };
 

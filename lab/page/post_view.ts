@@ -309,8 +309,7 @@ export class PostView extends LitElement {
         <div class="row actions">
           <button class="primary" ?disabled=${cannot}>Summarise</button>
           <button type="button" ?hidden=${this.draft === null} @click=${() =>
-            this.keep(null)}>Back to the stored
-            post</button>
+            this.keepDraft(null)}>Back to the post as it was</button>
           <p class="hint keys"><kbd>Ctrl</kbd> <kbd>Enter</kbd></p>
         </div>
       </form>

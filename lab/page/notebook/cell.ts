@@ -152,8 +152,9 @@ export class NotebookCell extends LitElement {
 
   private code(cell: CodeCell) {
     const { open, position } = this;
-    const first = cell.source.split("\n").find((line) => line.trim() !== "" && !line.startsWith("//")) ??
-      cell.source.split("\n")[0];
+    const first =
+      cell.source.split("\n").find((line) => line.trim() !== "" && !/^(\/\/|import )/.test(line)) ??
+        cell.source.split("\n")[0];
     const shown = open || this.editing;
     const source = shown ? this.source(cell) : nothing;
     const peek = html`
@@ -185,7 +186,7 @@ export class NotebookCell extends LitElement {
           @click=${edit}>An empty cell. Enter begins to write TypeScript; Shift Enter runs it.</p>
       `;
     }
-    return html`<pre class="source" @dblclick=${edit}><code>${
+    return html`<pre class="code-text" @dblclick=${edit}><code>${
       guard([source, this.colours], () => this.colours ? this.colours(source) : source)
     }</code></pre>`;
   }
@@ -202,9 +203,12 @@ export class NotebookCell extends LitElement {
       gpuMilliseconds ? `GPU ${duration(gpuMilliseconds)}` : "",
     ].filter(Boolean).join(" · ");
     const quiet = status === "fresh" || status === "unrun";
+    const accept = () => this.does({ act: "accept" });
     return html`
-      <span class="standing" aria-live="polite">${quiet ? nothing : html`<b>${this.said()}</b>`}</span>
-      <span class="times">${status === "running" ? progress : times}</span>
+      <span class="standing">${quiet ? nothing : html`<b>${this.said()}</b>`} ${status === "differs"
+        ? html`<button type="button" class="quiet" @click=${accept}>Take it as it is now</button>`
+        : nothing}</span>
+      <span class="times">${progress ? progressView(progress) : times}</span>
     `;
   }
 

@@ -28,8 +28,8 @@ export function outputView(output: Output, index: number, context: OutputContext
     case "error":
       return errorView(output);
     default:
-      return html`<div class="output display">${
-        bundleView(output.data, output.metadata, index, context)
+      return html`<div class="output display">${bundleView(output.data, output.metadata, index, context)}${
+        captionOf(output.metadata)
       }</div>`;
   }
 }
@@ -43,7 +43,7 @@ function bundleView(
   for (const [mime, view] of Object.entries(views)) {
     const value = data[mime];
     if (!isObject(value)) continue;
-    const shown = view(value, { metadata, index, context });
+    const shown = view(value, { data, metadata, index, context });
     if (shown) return shown;
   }
   const picture = ["image/png", "image/jpeg", "image/gif", "image/webp"].find((mime) =>
@@ -106,6 +106,11 @@ function errorView({ ename, evalue, traceback }: Extract<Output, { output_type: 
   return html`<div class="output error"><p><b>${ename}</b>${evalue ? `: ${evalue}` : ""}</p>${
     stack.trim() ? html`<pre>${stack}</pre>` : nothing
   }</div>`;
+}
+
+function captionOf({ lab }: Record<string, unknown>) {
+  const caption = isObject(lab) ? lab.caption : undefined;
+  return typeof caption === "string" ? html`<p class="caption">${caption}</p>` : nothing;
 }
 
 /** What the reader has changed in a post, kept in the output's metadata. */
