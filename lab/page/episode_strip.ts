@@ -382,8 +382,8 @@ export class EpisodeStrip extends LitElement {
           lane.band?.map((edge) =>
             html`<u style=${styleMap({ left: `${(50 + 50 * (edge - lane.base) / full).toFixed(1)}%` })}></u>`
           )
-        }<span class="value">${figure(value)}</span>`,
-        { name: `${lane.name} ${figure(value)}` },
+        }<span class="value">${shown(lane, value)}</span>`,
+        { name: `${lane.name} ${shown(lane, value)}` },
       )
     }</td>`;
   }
@@ -516,6 +516,10 @@ export class EpisodeStrip extends LitElement {
     this.renderRoot.querySelector<HTMLButtonElement>(`button[data-cell="${to}"]`)?.focus();
   }
 }
+
+/** A ratio's distance from 1 is what counts, so it has all its decimals. */
+const shown = ({ base }: Lane, value: number) =>
+  base === 1 && Number.isFinite(value) ? value.toFixed(3) : figure(value);
 
 /** Of each lane the distance from its base at which a bar is full; lanes that are compared have one scale. */
 function fullScales(lanes: readonly Lane[]): number[] {

@@ -249,8 +249,11 @@ export class RunChart extends LitElement {
     `;
   }
 
-  override updated() {
-    if (this.nearby) this.draw();
+  override updated(changed: Map<string, unknown>) {
+    // The cursor, which changes most, changes no curve.
+    if (this.nearby && ["name", "curves", "look", "version", "marks"].some((one) => changed.has(one))) {
+      this.draw();
+    }
   }
 
   private valueAt({ x, y }: Curve): number | undefined {
@@ -359,7 +362,12 @@ export class RunChart extends LitElement {
       padding: [6, several ? 16 : 6, 0, 0],
       legend: { show: false },
       cursor: {
-        sync: { key: "runs", setSeries: false, scales: ["x", null] },
+        sync: {
+          key: "runs",
+          setSeries: false,
+          scales: ["x", null],
+          filters: { pub: (type) => type === "mousemove" || type === "mouseleave" },
+        },
         drag: { x: true, y: false, setScale: false },
         y: false,
         points: { size: 6 },
