@@ -355,7 +355,6 @@ export class RunChart extends LitElement {
       points: { size: 4, fill: colour },
       ...over,
     });
-    const chart = this;
     return {
       width,
       height,
@@ -434,8 +433,8 @@ export class RunChart extends LitElement {
           this.tell("zoom", [Math.floor(low), Math.ceil(high)]);
         }],
         draw: [(plot) => {
-          chart.drawMarks(plot);
-          if (several) chart.drawLabels(plot, font);
+          this.drawMarks(plot);
+          if (several) this.drawLabels(plot, font);
         }],
       },
     };
