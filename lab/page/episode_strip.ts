@@ -13,7 +13,10 @@ import { spoken, written } from "./token_text.ts";
 export interface Alternative {
   id: number;
   text: string;
+  /** nats */
   logprob: number;
+  /** From 0, with the other model. */
+  rankElsewhere?: number;
 }
 
 /** The likeliest tokens of one place, likeliest first. */
@@ -474,8 +477,8 @@ export class EpisodeStrip extends LitElement {
       html`
         <div style=${`--k: var(--role-${role})`}>
           <h4>${title}</h4>
-          <ol>${own.map(({ id, text, logprob }, rank) => {
-            const there = other.findIndex((one) => one.id === id);
+          <ol>${own.map(({ id, text, logprob, rankElsewhere }, rank) => {
+            const there = rankElsewhere ?? other.findIndex((one) => one.id === id);
             const change = there < 0
               ? "new"
               : there === rank
@@ -492,7 +495,7 @@ export class EpisodeStrip extends LitElement {
           })}</ol>
         </div>
       `;
-    return html`<div class="others">${column("policy, now", "policy", policy, reference)}${
+    return html`<div class="others">${column("policy at the end", "policy", policy, reference)}${
       column("reference", "reference", reference, policy)
     }</div>`;
   }

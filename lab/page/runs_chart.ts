@@ -443,7 +443,9 @@ export class RunChart extends LitElement {
   /** The range of an axis that holds what is shown; shares stay within theirs. */
   private extentOf(low: number | null, high: number | null, share?: boolean): [number, number] {
     if (low === null || high === null) return [0, 1];
-    const room = high > low ? 0.07 * (high - low) : Math.abs(high) / 10 || 1;
+    // What differs by rounding alone is flat.
+    const flat = high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high));
+    const room = flat ? Math.abs(high) / 10 || 1 : 0.07 * (high - low);
     const [from, to] = [low - room, high + room];
     return share ? [Math.max(0, from), Math.min(1, to)] : [from, to];
   }

@@ -2,6 +2,7 @@
 import { expose, type ProxyMarked } from "comlink";
 import { openDevice } from "../../kernels/device.ts";
 import { Gpu } from "../../kernels/gpu.ts";
+import { inspectService } from "../inspect/service.ts";
 import { isDemoPlace, Workbench } from "../workbench.ts";
 import { writingService } from "../writing_service.ts";
 import { httpFiles } from "./http_files.ts";
@@ -41,6 +42,7 @@ const services = {
     return (await (await bench.gpu()).device.lost).message || "no reason was given";
   },
 
+  inspect: inspectService(bench),
   storage: storageService(stored, navigator.storage),
   writing: writingService(bench),
   referee: refereeService(bench, () => page),
