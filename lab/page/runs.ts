@@ -483,7 +483,7 @@ export class PrecisRuns extends LitElement {
 
   private keyList() {
     return html`
-      <div class="help" role="dialog" aria-label="Keys">
+      <div class="runs help" role="dialog" aria-label="Keys">
         <h2>Keys</h2>
         <dl>${keys.map(([key, does]) =>
           html`

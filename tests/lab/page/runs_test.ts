@@ -68,12 +68,12 @@ const chart = (page: Page, name: string) => page.locator(`run-chart`).filter({ h
 const valueOf = (page: Page, name: string) => chart(page, name).locator(".values").innerText();
 const bodyText = (page: Page) => page.locator(".panel").innerText();
 
-const axe = await Deno.readTextFile(new URL("../../../node_modules/axe-core/axe.min.js", import.meta.url));
+const axePath = new URL("../../../node_modules/axe-core/axe.min.js", import.meta.url);
 
 /** What axe finds wrong, a line each. */
 async function violations(page: Page): Promise<string[]> {
   // Not as a script element: the page's policy has none but its own.
-  await page.evaluate(axe);
+  await page.evaluate(await Deno.readTextFile(axePath));
   return await page.evaluate(async () => {
     const { axe } = globalThis as unknown as {
       axe: {
@@ -340,6 +340,36 @@ browserTest("an episode's numbers are told with what they come from", async () =
     );
   });
 });
+
+browserTest(
+  "what else policy and reference held likely is asked of the run's own models, once somebody wishes it",
+  async () => {
+    await withPage({ "a": { updates: 3 } }, async ({ page, folder, open }) => {
+      const demo = decodeURIComponent(new URL("../../../public/demo", import.meta.url).pathname);
+      for (const model of ["ppo", "sft"]) {
+        await Deno.mkdir(`${folder}/a/models/${model}`, { recursive: true });
+        for (const name of ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]) {
+          await Deno.copyFile(`${demo}/${model}/${name}`, `${folder}/a/models/${model}/${name}`);
+        }
+      }
+      await open("runs.html#episodes");
+      const strip = page.locator("episode-strip"), token = strip.locator("thead button").nth(2);
+      await token.hover();
+      await strip.getByText("need the run's models").waitFor();
+      assertEquals(page.workers().length, 0);
+      await page.getByLabel(/Top ten on hover two models of \d+ kB on the GPU/).check();
+      await token.hover();
+      for (const title of ["policy at the end", "reference"]) {
+        const column = strip.locator(".others > div").filter({ hasText: title });
+        await column.waitFor();
+        const lines = await column.locator("li").allInnerTexts();
+        const shares = lines.map((line) => Number(/([\d.]+) %/.exec(line)![1]));
+        assertEquals(shares.length, 10);
+        assert(shares.every((one, i) => i === 0 || one <= shares[i - 1]) && shares[0] > 1, shares.join());
+      }
+    });
+  },
+);
 
 browserTest(
   "a static copy on a plain server, without listing or ranges, and a picked folder are read alike",
