@@ -2,6 +2,7 @@
 import { expose, type ProxyMarked } from "comlink";
 import { openDevice } from "../../kernels/device.ts";
 import { Gpu } from "../../kernels/gpu.ts";
+import { inspectService } from "../inspect/service.ts";
 import { isDemoPlace, Workbench } from "../workbench.ts";
 import { writingService } from "../writing_service.ts";
 import { httpFiles } from "./http_files.ts";
@@ -34,6 +35,7 @@ const services = {
   },
 
   writing: writingService(bench),
+  inspect: inspectService(bench),
   referee: refereeService(bench, () => page),
 };
 
