@@ -20,7 +20,7 @@ const addKernel = kernel("add", add);
 const copyKernel = kernel("copy", copy);
 
 /** Dispatches that fit in one submission; the next one submits first. */
-const ringSlots = 4096;
+export const ringSlots = 4096;
 
 interface Pipeline {
   id: number;
@@ -37,6 +37,13 @@ export interface Counters {
   dispatches: number;
   submissions: number;
   reads: number;
+}
+
+/** One of several dispatches of a kernel on the same tensors; see {@link Gpu.run}. */
+export interface Part {
+  params: Record<string, number>;
+  groups: readonly [number, number?, number?];
+  windows?: Record<string, number>;
 }
 
 export class Gpu {
@@ -69,7 +76,7 @@ export class Gpu {
   private readonly slotsU32 = new Uint32Array(this.slots);
   private readonly slotsI32 = new Int32Array(this.slots);
   private readonly slotsF32 = new Float32Array(this.slots);
-  private nextSlot = 0;
+  protected nextSlot = 0;
   private encoder: GPUCommandEncoder | null = null;
   private pass: GPUComputePassEncoder | null = null;
   private readonly scopes: Set<Allocation>[] = [];
@@ -350,6 +357,19 @@ export class Gpu {
     if (this.profile) this.endPass();
   }
 
+  /** {@link run} for each of the `count` parts of a job. A rehearsal wants to know how many they are, not which. */
+  runParts(
+    kernel: Kernel,
+    bindings: Record<string, Tensor>,
+    _count: number,
+    parts: () => Iterable<Part>,
+    overrides?: Record<string, number>,
+  ): void {
+    for (const { params, groups, windows } of parts()) {
+      this.run(kernel, bindings, params, groups, overrides, windows);
+    }
+  }
+
   /** target += source, element by element. */
   addInto(target: Tensor, source: Tensor): void {
     this.run(addKernel, { source, sum: target }, { size: target.size }, elementwise(target.size));
@@ -383,7 +403,7 @@ export class Gpu {
   }
 
   /** Where a tensor lies, marked as used by the commands that are being encoded. */
-  private used({ allocation }: Tensor): Allocation {
+  protected used({ allocation }: Tensor): Allocation {
     allocation.lastUse = this.counters.submissions;
     if (allocation.parent) allocation.parent.lastUse = this.counters.submissions;
     return allocation;
@@ -496,7 +516,7 @@ export class Gpu {
     return this.fault ?? new GpuError("internal", this.where, String(error));
   }
 
-  private openEncoder(): GPUCommandEncoder {
+  protected openEncoder(): GPUCommandEncoder {
     this.encoder ??= this.device.createCommandEncoder();
     return this.encoder;
   }

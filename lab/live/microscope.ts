@@ -24,7 +24,8 @@ import {
   type ObservedEpisode,
   type ObservedPass,
 } from "./derivation.ts";
-import { copyQwen2, type Ground, type Heeded, type InTurn, trainedCopy, turns } from "./trainer.ts";
+import { copyQwen2, type Ground, type Heeded, trainedCopy } from "./trainer.ts";
+import { turns } from "./turns.ts";
 
 /** A token as it was drawn: the id with the greatest logit/τ + Gumbel variate (Philox4x32-10, keyed by who asks). */
 export interface DrawnToken {
@@ -166,18 +167,12 @@ export async function ppoMicroscope(
     policy: trainedCopy({ gpu, config }, ground.policy, "policy in training"),
     critic: trainedCopy({ gpu, config }, ground.critic, "critic in training"),
   };
-  let freed = false;
-  const inTurn: InTurn = turns(() => {
-    if (freed) throw new Error("This microscope has been disposed of.");
-  });
-  const dispose = () => {
-    if (freed) return;
-    freed = true;
+  const { inTurn, heeding, dispose } = turns("microscope", () => {
     for (const { parameters } of [networks.policy, networks.critic, ...Object.values(trained)]) {
       parameters.drop();
     }
     gpu.trim();
-  };
+  });
 
   const sample = async (update: number, heed?: () => void) => {
     const rollout = await rollOut(run, networks, queries, update, heed);
@@ -209,11 +204,13 @@ export async function ppoMicroscope(
         shape: [...shape],
       }))
     ),
-    rollOut: ({ update = 1, heed } = {}) => inTurn(async () => (current = await sample(update, heed)).seen),
+    rollOut: ({ update = 1, heed } = {}) =>
+      inTurn(async () => (current = await sample(update, heeding(heed))).seen),
     derive: (change) => derive(T, current.seen.episodes, [asSampled()], knobsWith(change)),
     update: (change, options = {}) =>
       inTurn(async () => {
         const knobs = knobsWith(change);
+        const heed = heeding(options.heed);
         const { rollout, seen } = current;
         const place = options.weight ?? { network: "policy", tensor: "norm", index: 0 };
         requireWeight(trained[place.network], place);
@@ -263,7 +260,7 @@ export async function ppoMicroscope(
                 const { gradient: _, ...after } = await weightState(model, place);
                 steps.at(-1)!.after = after;
                 options.onPass?.(step, knobs.epochs);
-                options.heed?.();
+                heed();
                 captures = gpu.captures = new Captures(["logprob", "value"]);
               }
             },
@@ -293,7 +290,7 @@ export async function ppoMicroscope(
         const [low, high] = [Math.fround(here - step), Math.fround(here + step)];
         for (const weight of [low, high]) {
           gpu.upload(weights, new Float32Array([weight]), index);
-          const pass = { ...asSampled(), logprob: await currentLogprobs(policy, heed) };
+          const pass = { ...asSampled(), logprob: await currentLogprobs(policy, heeding(heed)) };
           losses.push(derive(T, current.seen.episodes, [pass], knobs).passes[0].policyLoss);
         }
         policy.parameters.copyFrom(networks.policy.parameters);

@@ -77,7 +77,7 @@ export async function ppoTrainer(
     gpu,
     model: networks.policy,
     steps: updates,
-    async take(update, { heed }) {
+    async take(update, heed) {
       const rate = learningRate(fields, update, updates), sampledAt = beta;
       const batch = ppoBatch(ground, table, update, judged);
       const { rollout, trainedOn, figures } = await ppoUpdate(
@@ -99,7 +99,7 @@ export async function ppoTrainer(
     free: () => {
       for (const { parameters } of Object.values(networks)) parameters.drop();
     },
-  }, (inTurn, done) => ({
+  }, ({ inTurn, heeding }, done) => ({
     networks,
     get beta() {
       return beta;
@@ -107,7 +107,8 @@ export async function ppoTrainer(
     get invariants() {
       return invariants;
     },
-    sample: (count, options = {}) => inTurn(() => sampled(posts.validation.slice(0, count), done(), options)),
+    sample: (count, { heed, ...options } = {}) =>
+      inTurn(() => sampled(posts.validation.slice(0, count), done(), { heed: heeding(heed), ...options })),
     episodes: (count = 4) => episodes(count),
   } satisfies Omit<PpoTrainer, keyof Trainer>));
 

@@ -78,13 +78,15 @@ export async function rewardTrainer(
       return rewardRecord(figures, rate, step * fields.batch, tokens);
     },
     free: () => model.parameters.drop(),
-  }, (inTurn, done) => ({
+  }, ({ inTurn, heeding }, done) => ({
     evaluate: ({ heed } = {}) =>
-      inTurn(async () => metricRecord("reward", done(), await measureAccuracy(ground, model, heldOut, heed))),
+      inTurn(async () =>
+        metricRecord("reward", done(), await measureAccuracy(ground, model, heldOut, heeding(heed)))
+      ),
     sample: (count, { heed } = {}) =>
       inTurn(async () => {
         const some = pairs.valid1.slice(0, count);
-        const scored = await pairScores(ground, model, heldOut.valid1, some.length, heed);
+        const scored = await pairScores(ground, model, heldOut.valid1, some.length, heeding(heed));
         return some.map(({ source, chosen, rejected }, i) => ({
           title: source.title ?? "",
           chosen: { text: chosen.text.trim(), score: scored[i][0] },
@@ -93,7 +95,7 @@ export async function rewardTrainer(
       }),
     normalise: ({ heed } = {}) =>
       inTurn(async () =>
-        model.score!.offset = fields.normalise ? await meanScore(ground, model, references, heed) : 0
+        model.score!.offset = fields.normalise ? await meanScore(ground, model, references, heeding(heed)) : 0
       ),
   } satisfies Omit<RewardTrainer, keyof Trainer>));
 }

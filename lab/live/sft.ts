@@ -55,17 +55,28 @@ export async function sftTrainer(
       return sftRecord(figures, rate, step * fields.batch, tokens);
     },
     free: () => model.parameters.drop(),
-  }, (inTurn, done) => ({
+  }, ({ inTurn, heeding }, done) => ({
     evaluate: ({ heed } = {}) =>
       inTurn(async () => {
-        const figures = await measureLanguage(ground, model, validation, posts.validation, done(), heed);
+        const figures = await measureLanguage(
+          ground,
+          model,
+          validation,
+          posts.validation,
+          done(),
+          heeding(heed),
+        );
         return metricRecord("sft", done(), languageRecord(figures));
       }),
-    sample: (count, options = {}) =>
+    sample: (count, { heed, ...options } = {}) =>
       inTurn(async () => {
         const { responseTokens: responseLength } = config.preprocess;
         const some = posts.validation.slice(0, count);
-        return (await sampleSummaries(ground, model, some, done(), { responseLength, ...options })).samples;
+        return (await sampleSummaries(ground, model, some, done(), {
+          responseLength,
+          heed: heeding(heed),
+          ...options,
+        })).samples;
       }),
   } satisfies Omit<SftTrainer, keyof Trainer>));
 }

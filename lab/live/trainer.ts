@@ -15,6 +15,7 @@ import { metricRecord } from "../run.ts";
 import { writeSummaries } from "../stages/sft.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { stageKeys } from "../training.ts";
+import { type Turns, turns } from "./turns.ts";
 
 /** What a trainer stands on. */
 export interface Ground {
@@ -72,29 +73,31 @@ export interface Course {
   model: Qwen2;
   steps: number;
   /** Takes step number `step`, from 1. @returns figures */
-  take(step: number, options: Heeded): Promise<Record<string, number>>;
+  take(step: number, heed: () => void): Promise<Record<string, number>>;
   free(): void;
 }
 
-/** A trainer of a course. @param more what it offers besides, whose work is to be done in turn; `done` counts steps taken */
+/** A trainer of a course. @param more what it offers besides; `done` counts steps taken */
 export function trainer<More extends object>(
   course: Course,
-  more: (inTurn: InTurn, done: () => number) => More,
+  more: (turn: Pick<Turns, "inTurn" | "heeding">, done: () => number) => More,
 ): Trainer & More {
   const { stage, gpu, model, steps } = course;
-  let done = 0, freed = false;
-  const inTurn = turns(() => {
-    if (freed) throw new Error(`This ${stage} trainer has been disposed of.`);
+  let done = 0;
+  const turn = turns(`${stage} trainer`, () => {
+    course.free();
+    gpu.trim();
   });
   const step = (options: Heeded = {}) =>
-    inTurn(async () => {
+    turn.inTurn(async () => {
       if (done >= steps) {
         throw new RangeError(
           `All ${steps} steps of the ${stage} schedule have been taken; make another trainer.`,
         );
       }
-      options.heed?.();
-      const record = metricRecord(stage, done + 1, await course.take(done + 1, options));
+      const heed = turn.heeding(options.heed);
+      heed();
+      const record = metricRecord(stage, done + 1, await course.take(done + 1, heed));
       done++;
       if (record.grad_norm === null) {
         throw new Error(
@@ -103,12 +106,6 @@ export function trainer<More extends object>(
       }
       return record;
     });
-  const dispose = () => {
-    if (freed) return;
-    freed = true;
-    course.free();
-    gpu.trim();
-  };
   const common: Trainer = {
     stage,
     model,
@@ -127,7 +124,7 @@ export function trainer<More extends object>(
       return records;
     },
     export: () =>
-      inTurn(async () => {
+      turn.inTurn(async () => {
         const files = memoryFiles();
         await files.makeDirectory("model");
         await saveQwen2(gpu, files, "model", model);
@@ -135,27 +132,12 @@ export function trainer<More extends object>(
         const read = names.map(async (name) => [name, await files.read(`model/${name}`)] as const);
         return new Map(await Promise.all(read));
       }),
-    dispose,
-    [Symbol.dispose]: dispose,
+    dispose: turn.dispose,
+    [Symbol.dispose]: turn.dispose,
   };
   // Not assigned: getters are to stay getters.
-  const own = Object.getOwnPropertyDescriptors(more(inTurn, () => done));
+  const own = Object.getOwnPropertyDescriptors(more(turn, () => done));
   return Object.defineProperties(common, own) as Trainer & More;
-}
-
-export type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
-
-/** Works calls off one after the other; `ready` is asked before each. */
-export function turns(ready: () => void): InTurn {
-  let last: Promise<unknown> = Promise.resolve();
-  return <T>(work: () => Promise<T>) => {
-    const mine = last.then(() => {
-      ready();
-      return work();
-    });
-    last = mine.catch(() => {});
-    return mine;
-  };
 }
 
 /** A model of its own with another's weights. A head that the other lacks starts as zeros. */

@@ -31,6 +31,8 @@ export interface Holder {
 
 /** A run as far as it has been read. What is missing is undefined, or empty. */
 export interface SeenRun {
+  /** Where it is read from. */
+  readonly files: DatedFiles;
   readonly path: string;
   record?: RunRecord;
   plan: StagePlan[];
@@ -75,6 +77,7 @@ export function openRun(files: DatedFiles, path: string, now: () => number): Ope
   const at = (name: string) => joinPath(path, name);
   const metrics = tailOf(files, at("metrics.jsonl")), samples = tailOf(files, at("samples.jsonl"));
   const seen: SeenRun = {
+    files,
     path,
     plan: [],
     stages: [],

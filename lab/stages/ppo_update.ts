@@ -418,10 +418,9 @@ function trainOn(
       some.flatMap(({ b, last }) => Array.from(liveSlots([last], T, beyond), (t) => b * T + t)),
     );
   // Divide by the tokens of the minibatch, or, as the released code's accumulation comes to, by those of the micro-batch times their number.
+  const live = ([0, 1] as const).map((beyond) => slotsOf(episodes, beyond).length);
   const share = (some: typeof episodes, beyond: 0 | 1) =>
-    fields.lossAggregation === "minibatch"
-      ? slotsOf(episodes, beyond).length
-      : slotsOf(some, beyond).length * runs.length;
+    fields.lossAggregation === "minibatch" ? live[beyond] : slotsOf(some, beyond).length * runs.length;
 
   for (const [from, to] of runs) {
     const some = episodes.slice(from, to);

@@ -94,7 +94,10 @@ gpuTest(
     const base = await loadQwen2(gpu, files, "base", "base");
     const rewardModel = await loadQwen2(gpu, files, "base", "reward", "score");
     const make = () => ppoTrainer({ gpu, tokenizer, config, policy: base, rewardModel, posts });
-    gpu.trim();
+    // The engine makes its constants at their first use and keeps them.
+    const warm = await make();
+    await warm.step();
+    warm.dispose();
     const held = gpu.memory.bytes;
     const calm = await make();
     const expected = await calm.run(2);
@@ -116,8 +119,11 @@ gpuTest(
     ]);
     assertEquals([first, second], expected);
     assertEquals(written.map(({ id }) => id), posts.validation.slice(0, 2).map(({ id }) => id));
-    troubled.dispose();
+    // Disposed of at work, it gives up and is freed then.
+    const atWork = troubled.sample(2, { heed: () => troubled.dispose() });
+    await assertRejects(() => atWork, Error, "disposed");
     await assertRejects(() => troubled.step(), Error, "disposed");
+    assertEquals(gpu.memory.bytes, held);
     for (const { parameters } of [base, rewardModel]) parameters.drop();
   },
 );
