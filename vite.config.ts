@@ -19,6 +19,8 @@ export default defineConfig({
   // What is missing is missing: a page in place of a model's file would be taken for the file.
   appType: "mpa",
   plugins: [wgsl()],
+  // The notebook imports single files of its as well, which are CommonJS: one copy of its parser is enough.
+  resolve: { alias: [{ find: /^sucrase$/, replacement: "sucrase/dist/index.js" }] },
   worker: { format: "es", plugins: () => [wgsl()] },
   build: {
     outDir: decodeURIComponent(new URL("dist", import.meta.url).pathname),

@@ -2,6 +2,7 @@
 import type { Gpu } from "../kernels/gpu.ts";
 import { gemm } from "../kernels/matmul.ts";
 import { mebibytes } from "../kernels/memory.ts";
+import { copyGigabytesPerSecond, secondsOf } from "../kernels/peak.ts";
 import { boolean, choice } from "../lab/config_fields.ts";
 import { openGpu } from "./devices.ts";
 import { failWith } from "./exit.ts";
@@ -94,10 +95,7 @@ async function measurePeaks(gpu: Gpu): Promise<Peaks> {
     for (const tensor of [a, b, out]) gpu.release(tensor);
   }
 
-  const elements = gpu.facts.software ? 1 << 23 : 1 << 25; // 32 MiB or 128 MiB: beyond the caches
-  const [from, to] = ["from", "to"].map((name) => gpu.hold([elements], name));
-  const copySeconds = await secondsOf(gpu, () => gpu.copy(to, from));
-  for (const tensor of [from, to]) gpu.release(tensor);
+  const copyRate = await copyGigabytesPerSecond(gpu);
 
   const [x, y] = ["x", "y"].map((name) => gpu.hold([64], name));
   const dispatches = 1000;
@@ -118,27 +116,10 @@ async function measurePeaks(gpu: Gpu): Promise<Peaks> {
   gpu.trim();
   return {
     matmul,
-    copyGigabytesPerSecond: 2 * 4 * elements / copySeconds / 1e9,
+    copyGigabytesPerSecond: copyRate,
     encodeMicroseconds: encode * 1000,
     waitMilliseconds: wait,
   };
-}
-
-/** The best of a few trials, each of enough calls to drown the wait for its end. */
-async function secondsOf(gpu: Gpu, call: () => void, budget = 0.25): Promise<number> {
-  const trial = async (calls: number) => {
-    const start = performance.now();
-    for (let i = 0; i < calls; i++) call();
-    await gpu.finish();
-    return (performance.now() - start) / 1000 / calls;
-  };
-  await trial(1); // compiles
-  const once = await trial(1);
-  if (once > budget) return once;
-  const calls = Math.max(1, Math.min(256, Math.round(budget / 3 / once)));
-  let best = once;
-  for (let i = 0; i < 3; i++) best = Math.min(best, await trial(calls));
-  return best;
 }
 
 /** The report as aligned lines. */

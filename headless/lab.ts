@@ -1,7 +1,10 @@
 /** `deno task lab`: builds the page where that is due, and serves it on this machine alone, beside the runs that it may read. */
 import { contentType } from "deno-std/media_types/mod.js";
 import { boolean, integer, text } from "../lab/config_fields.ts";
+import { type FolderIndex, listRuns } from "../lab/runs/listing.ts";
+import type { DatedFiles } from "../lab/runs/run.ts";
 import { failWith } from "./exit.ts";
+import { diskFiles } from "./files.ts";
 import { helpText, parseFlags } from "./flags.ts";
 
 const usage = {
@@ -10,7 +13,7 @@ const usage = {
   own: {
     port: integer(8420, { doc: "Port on localhost; 0 for any free one", min: 0, max: 65535 }),
     runs: text("runs", {
-      doc: "Folder that the page may read, as runs/: ?model=runs/demo/models/ppo",
+      doc: "Folder that the page may read, as runs/: runs.html shows what is in it",
       placeholder: "FOLDER",
     }),
     build: boolean(false, { doc: "Build in any case" }),
@@ -69,10 +72,12 @@ async function newestSource(): Promise<number> {
 }
 
 /**
- * Answers requests for the page's files and, below `runs/`, for those of a folder; reads only.
+ * Answers requests for the page's files and, below `runs/`, for those of a folder; reads only. `index.json` of a folder below `runs/` tells
+ * what is in it, where it has no file of that name.
  * @param runs absolute; need not exist
  */
 export function labHandler(runs: string): (request: Request) => Promise<Response> {
+  const files = filesWithin(runs);
   return async (request) => {
     const url = new URL(request.url);
     const answer = await answerTo(request, url);
@@ -88,9 +93,17 @@ export function labHandler(runs: string): (request: Request) => Promise<Response
 
   async function answerTo(request: Request, url: URL): Promise<Response> {
     // Another site's name may be made to lead here; its pages must not read what is this machine's.
-    const host = (request.headers.get("host") ?? "").replace(/:\d+$/, "");
-    if (!["localhost", "127.0.0.1", "[::1]"].includes(host)) {
+    const host = request.headers.get("host") ?? "";
+    if (!["localhost", "127.0.0.1", "[::1]"].includes(host.replace(/:\d+$/, ""))) {
       return say(421, "This server answers to localhost alone.");
+    }
+    // Nor may a page of another origin, which browsers name in what its scripts ask for.
+    const origin = request.headers.get("origin");
+    if (origin !== null && origin !== `http://${host}`) {
+      return say(403, "This server answers to its own pages alone.");
+    }
+    if (request.headers.get("sec-fetch-site") === "cross-site" && !isNavigation(request)) {
+      return say(403, "This server answers to its own pages alone.");
     }
     if (request.method !== "GET" && request.method !== "HEAD") return say(405, "This server is read only.");
     let path: string;
@@ -102,17 +115,55 @@ export function labHandler(runs: string): (request: Request) => Promise<Response
     const below = path.startsWith("/runs/");
     const folder = below ? runs : dist;
     const file = folder + (below ? path.slice("/runs".length) : path === "/" ? "/index.html" : path);
-    if (!await lies(file, folder)) return say(404, "There is no such file.");
-    return await fileAnswer(request, file);
+    if (await lies(file, folder, "file")) return await fileAnswer(request, file);
+    if (below && path.endsWith("/index.json")) {
+      const listed = file.slice(0, -"/index.json".length);
+      if (await lies(listed, folder, "folder")) {
+        const index: FolderIndex = {
+          names: await files.list(listed),
+          runs: await listRuns(files, listed, Date.now()),
+        };
+        return Response.json(index);
+      }
+    }
+    return say(404, "There is no such file.");
   }
+}
+
+/** Whether somebody follows a link, from wherever: what comes is shown to them alone. */
+function isNavigation(request: Request): boolean {
+  return request.headers.get("sec-fetch-mode") === "navigate" &&
+    request.headers.get("sec-fetch-dest") === "document";
+}
+
+/** The disk, of which nothing outside a folder is told, symbolic links followed. */
+function filesWithin(folder: string): DatedFiles {
+  const disk = diskFiles();
+  return {
+    ...disk,
+    list: async (path) => {
+      if (!await lies(path, folder, "folder")) return [];
+      const names = await disk.list(path);
+      const inside = await Promise.all(
+        names.map((name) => lies(`${path}/${name}`, folder, name.endsWith("/") ? "folder" : "file")),
+      );
+      return names.filter((_, i) => inside[i]);
+    },
+    changedAt: async (path) => await timeOf(path) || undefined,
+  };
 }
 
 /** A file, or the one range of it that is asked for. */
 async function fileAnswer(request: Request, path: string): Promise<Response> {
-  const { size } = await Deno.stat(path);
+  const { size, mtime } = await Deno.stat(path);
   const type = contentType(/[^.]*$/.exec(path)![0]) ?? "application/octet-stream";
-  const headers: Record<string, string> = { "content-type": type, "accept-ranges": "bytes" };
-  const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.get("range") ?? "");
+  const tag = `"${size.toString(36)}-${(mtime?.getTime() ?? 0).toString(36)}"`;
+  const headers: Record<string, string> = { "content-type": type, "accept-ranges": "bytes", "etag": tag };
+  if (mtime) headers["last-modified"] = mtime.toUTCString();
+  if (request.headers.get("if-none-match") === tag) return new Response(null, { status: 304, headers });
+  // A part of what is no longer there would not go with the parts that were had before.
+  const wanted = (request.headers.get("if-range") ?? tag) === tag ? request.headers.get("range") : null;
+  const range = /^bytes=(\d+)-(\d*)$/.exec(wanted ?? "");
   const start = range ? Number(range[1]) : 0;
   const end = range?.[2] ? Math.min(size, Number(range[2]) + 1) : size;
   if (range && (start >= size || end <= start)) {
@@ -145,12 +196,14 @@ async function part(path: string, start: number, end: number): Promise<ReadableS
   }, { highWaterMark: 0 });
 }
 
-/** Whether a path is that of a file within a folder, symbolic links followed. */
-async function lies(file: string, folder: string): Promise<boolean> {
-  if (file.includes("\0")) return false;
+/** Whether a path is that of a file, or folder, within a folder or that folder itself, symbolic links followed. */
+async function lies(path: string, folder: string, kind: "file" | "folder"): Promise<boolean> {
+  if (path.includes("\0")) return false;
   try {
-    const [real, home] = await Promise.all([Deno.realPath(file), Deno.realPath(folder)]);
-    return real.startsWith(`${home}/`) && (await Deno.stat(real)).isFile;
+    const [real, home] = await Promise.all([Deno.realPath(path), Deno.realPath(folder)]);
+    if (real !== home && !real.startsWith(`${home}/`)) return false;
+    const { isFile, isDirectory } = await Deno.stat(real);
+    return kind === "file" ? isFile : isDirectory;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return false;
     throw error;

@@ -30,6 +30,7 @@ export function contractCost(
     ...params,
   };
   const vectors = /alias Element = vec4f;/.test(kernel.source) ? 4 : 1;
+  if (params.F !== undefined) letters.F = params.F * vectors;
   const elements = params.size === undefined ? undefined : params.size * vectors;
   // What follows a number decides what it is of; "4 bytes and 2 FLOPs an element" counts elements in both.
   const amount = (what: "bytes" | "FLOPs") => {

@@ -20,7 +20,7 @@ const addKernel = kernel("add", add);
 const copyKernel = kernel("copy", copy);
 
 /** Dispatches that fit in one submission; the next one submits first. */
-const ringSlots = 4096;
+export const ringSlots = 4096;
 
 interface Pipeline {
   id: number;
@@ -37,6 +37,13 @@ export interface Counters {
   dispatches: number;
   submissions: number;
   reads: number;
+}
+
+/** One of several dispatches of a kernel on the same tensors; see {@link Gpu.run}. */
+export interface Part {
+  params: Record<string, number>;
+  groups: readonly [number, number?, number?];
+  windows?: Record<string, number>;
 }
 
 export class Gpu {
@@ -69,7 +76,7 @@ export class Gpu {
   private readonly slotsU32 = new Uint32Array(this.slots);
   private readonly slotsI32 = new Int32Array(this.slots);
   private readonly slotsF32 = new Float32Array(this.slots);
-  private nextSlot = 0;
+  protected nextSlot = 0;
   private encoder: GPUCommandEncoder | null = null;
   private pass: GPUComputePassEncoder | null = null;
   private readonly scopes: Set<Allocation>[] = [];
@@ -125,12 +132,10 @@ export class Gpu {
   /** A pooled tensor that no scope frees: whoever asks for it must {@link release} it. */
   hold(shape: readonly number[], name: string, dtype: DType = "f32"): Tensor {
     const elements = shape.reduce((product, extent) => product * extent, 1);
-    return new Tensor(
-      this.memory.draw(Math.max(4, elements * bytesPerElement[dtype]), name),
-      shape,
-      dtype,
-      name,
-    );
+    const allocation = this.memory.draw(Math.max(4, elements * bytesPerElement[dtype]), name);
+    const tensor = new Tensor(allocation, shape, dtype, name);
+    this.recorder?.overwritten(tensor);
+    return tensor;
   }
 
   /** A tensor of its own buffer that lives until {@link drop}. Starts as zeros. */
@@ -280,6 +285,7 @@ export class Gpu {
   show(name: string, tensor: Tensor): void {
     this.captures?.see(this, name, tensor);
     this.watcher?.see(this, name, tensor);
+    this.recorder?.named(name, tensor);
   }
 
   private get where(): string {
@@ -351,6 +357,19 @@ export class Gpu {
     if (this.profile) this.endPass();
   }
 
+  /** {@link run} for each of the `count` parts of a job. A rehearsal wants to know how many they are, not which. */
+  runParts(
+    kernel: Kernel,
+    bindings: Record<string, Tensor>,
+    _count: number,
+    parts: () => Iterable<Part>,
+    overrides?: Record<string, number>,
+  ): void {
+    for (const { params, groups, windows } of parts()) {
+      this.run(kernel, bindings, params, groups, overrides, windows);
+    }
+  }
+
   /** target += source, element by element. */
   addInto(target: Tensor, source: Tensor): void {
     this.run(addKernel, { source, sum: target }, { size: target.size }, elementwise(target.size));
@@ -384,7 +403,7 @@ export class Gpu {
   }
 
   /** Where a tensor lies, marked as used by the commands that are being encoded. */
-  private used({ allocation }: Tensor): Allocation {
+  protected used({ allocation }: Tensor): Allocation {
     allocation.lastUse = this.counters.submissions;
     if (allocation.parent) allocation.parent.lastUse = this.counters.submissions;
     return allocation;
@@ -417,6 +436,14 @@ export class Gpu {
   async readPart(tensor: Tensor, from: number, count: number): Promise<Float32Array<ArrayBuffer>> {
     const [bytes] = await this.readBytes([{ tensor, from: 4 * from, bytes: 4 * count }]);
     return new Float32Array(bytes);
+  }
+
+  /** Reads parts of 32-bit tensors back in one wait, each from element `from` on. */
+  async readParts(
+    parts: readonly { tensor: Tensor; from: number; count: number }[],
+  ): Promise<Float32Array<ArrayBuffer>[]> {
+    const ranges = parts.map(({ tensor, from, count }) => ({ tensor, from: 4 * from, bytes: 4 * count }));
+    return (await this.readBytes(ranges)).map((bytes) => new Float32Array(bytes));
   }
 
   async readU32(...tensors: Tensor[]): Promise<Uint32Array<ArrayBuffer>[]> {
@@ -489,7 +516,7 @@ export class Gpu {
     return this.fault ?? new GpuError("internal", this.where, String(error));
   }
 
-  private openEncoder(): GPUCommandEncoder {
+  protected openEncoder(): GPUCommandEncoder {
     this.encoder ??= this.device.createCommandEncoder();
     return this.encoder;
   }

@@ -10,7 +10,7 @@ import ntSoftware from "./matmul_nt_software.wgsl" with { type: "text" };
 import panelsSource from "./matmul_panels.wgsl" with { type: "text" };
 import simtSource from "./matmul_simt.wgsl" with { type: "text" };
 import tnSoftware from "./matmul_tn_software.wgsl" with { type: "text" };
-import type { Gpu } from "./gpu.ts";
+import type { Gpu, Part as Dispatch } from "./gpu.ts";
 import { type Kernel, kernel } from "./kernel.ts";
 import type { Form, Layout } from "./matmul.ts";
 import type { Tensor } from "./tensor.ts";
@@ -142,7 +142,8 @@ function softwareRows(M: number): number {
 
 function runSoftware(gpu: Gpu, job: Job): void {
   const rows = softwareRows(job.M);
-  dispatchSoftware(gpu, softwareKernel(job.form, rows, ""), rows, job, job);
+  const { params, groups } = softwareDispatch(rows, job, job);
+  gpu.run(softwareKernel(job.form, rows, ""), tensorsOf(gpu, job), params, groups);
 }
 
 /**
@@ -180,53 +181,51 @@ function dispatch(
   by: Kernel,
   job: Job,
   part: Part,
-  groups: readonly [number, number?, number?],
+  groups: Dispatch["groups"],
   overrides?: Record<string, number>,
-  windows?: Record<string, number>,
 ): void {
-  const { a, b, out, bias, residual, alpha, aStride, bStride, outStride } = job;
-  const { M, N, K, aOffset, bOffset, outOffset, accumulate, biasOffset = 0, first = true } = part;
-  const nothing = gpu.constant(0);
-  gpu.run(
-    by,
-    { a, b, bias: bias ?? nothing, residual: residual ?? nothing, out },
-    {
-      M,
-      N,
-      K,
-      aOffset,
-      aStride,
-      bOffset,
-      bStride,
-      outOffset,
-      outStride,
-      alpha,
-      accumulate,
-      hasBias: bias && first ? 1 : 0,
-      hasResidual: residual && first ? 1 : 0,
-      biasOffset,
-      rowsFirst: part.rowsFirst ?? 0,
-      outColumn: job.outColumn ?? 1,
-    },
-    groups,
-    overrides,
-    windows,
-  );
+  gpu.run(by, tensorsOf(gpu, job), paramsOf(job, part), groups, overrides);
 }
 
-function dispatchSoftware(
-  gpu: Gpu,
-  by: Kernel,
+function tensorsOf(gpu: Gpu, { a, b, out, bias, residual }: Job): Record<string, Tensor> {
+  const nothing = gpu.constant(0);
+  return { a, b, bias: bias ?? nothing, residual: residual ?? nothing, out };
+}
+
+function paramsOf(job: Job, part: Part): Record<string, number> {
+  const { bias, residual, alpha, aStride, bStride, outStride } = job;
+  const { M, N, K, aOffset, bOffset, outOffset, accumulate, biasOffset = 0, first = true } = part;
+  return {
+    M,
+    N,
+    K,
+    aOffset,
+    aStride,
+    bOffset,
+    bStride,
+    outOffset,
+    outStride,
+    alpha,
+    accumulate,
+    hasBias: bias && first ? 1 : 0,
+    hasResidual: residual && first ? 1 : 0,
+    biasOffset,
+    rowsFirst: part.rowsFirst ?? 0,
+    outColumn: job.outColumn ?? 1,
+  };
+}
+
+function softwareDispatch(
   rows: number,
   job: Job,
   part: Part,
   windows?: Record<string, number>,
-): void {
+): Dispatch {
   const columns = Math.ceil(part.N / 32), lines = Math.ceil(part.M / rows);
   // The smaller operand is swept again and again, so that it stays in a cache; but where sums are short, stores count, and run along rows.
   const rowsFirst = part.M < part.N && part.K >= 128 ? 1 : 0;
   const groups = rowsFirst ? [lines, columns] as const : [columns, lines] as const;
-  dispatch(gpu, by, job, { ...part, rowsFirst }, groups, undefined, windows);
+  return { params: paramsOf(job, { ...part, rowsFirst }), groups, windows };
 }
 
 // ---- windows: the same, with a (and b) read as uniform buffers of 64 KiB ----
@@ -264,16 +263,26 @@ function refusesWindows(gpu: Gpu, job: Job, windows: Windows): string | null {
 }
 
 function runWindows(gpu: Gpu, job: Job, windows: Windows): void {
-  const { form, a, b, M, N, K, aOffset, aStride, bOffset, bStride, outOffset, outStride } = job;
-  const { rows, ...step } = extents(job, windows);
+  const { form, M, N, K } = job;
+  const { rows, m, n, k } = extents(job, windows);
+  const count = Math.ceil(M / m) * Math.ceil(N / n) * Math.ceil(K / k);
   const by = softwareKernel(form, rows, windows);
+  gpu.runParts(by, tensorsOf(gpu, job), count, () => windowParts(job, windows, { rows, m, n, k }));
+}
+
+function* windowParts(
+  job: Job,
+  windows: Windows,
+  { rows, ...step }: ReturnType<typeof extents>,
+): Generator<Dispatch> {
+  const { form, a, b, M, N, K, aOffset, aStride, bOffset, bStride, outOffset, outStride } = job;
   for (let m = 0; m < M; m += step.m) {
     for (let n = 0; n < N; n += step.n) {
       for (let k = 0; k < K; k += step.k) {
         const inA = form === "TN" ? windowAt(a, aOffset + k * aStride) : windowAt(a, aOffset + m * aStride);
         const atB = bOffset + (form === "NT" ? n * bStride : k * bStride);
         const inB = windows === "ab" ? windowAt(b, atB) : { start: 0, offset: atB };
-        dispatchSoftware(gpu, by, rows, job, {
+        yield softwareDispatch(rows, job, {
           M: Math.min(step.m, M - m),
           N: Math.min(step.n, N - n),
           K: Math.min(step.k, K - k),
@@ -316,13 +325,17 @@ function runPanels(gpu: Gpu, job: Job): void {
   const panel = rows * width, count = Math.ceil(columns / width);
   const copy = gpu.hold([Math.max(count * panel, windowBytes / 4)], "matmul.panels");
   const step = windowRows(aOffset, aStride, columns, 1);
-  for (let firstRow = 0; firstRow < rows; firstRow += step) {
-    const at = windowAt(a, aOffset + firstRow * aStride), some = Math.min(step, rows - firstRow);
-    const params = { rows: some, columns, offset: at.offset, stride: aStride, firstRow, width, panel };
-    gpu.run(panelsKernel, { x: a, y: copy }, params, [Math.ceil(columns / 32), some], undefined, {
-      x: at.start,
-    });
-  }
+  const parts = function* (): Generator<Dispatch> {
+    for (let firstRow = 0; firstRow < rows; firstRow += step) {
+      const at = windowAt(a, aOffset + firstRow * aStride), some = Math.min(step, rows - firstRow);
+      yield {
+        params: { rows: some, columns, offset: at.offset, stride: aStride, firstRow, width, panel },
+        groups: [Math.ceil(columns / 32), some],
+        windows: { x: at.start },
+      };
+    }
+  };
+  gpu.runParts(panelsKernel, { x: a, y: copy }, Math.ceil(rows / step), parts);
   for (let p = 0; p < count; p++) {
     const first = p * width, some = Math.min(width, columns - first);
     const part = { ...job, a: copy, aOffset: p * panel, aStride: width };

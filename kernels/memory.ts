@@ -3,7 +3,8 @@
  *
  * - *persistent*: weights, gradients, optimiser states, caches; one buffer each, named, freed by hand;
  * - *pooled*: activations and scratch, drawn from free lists by size class. A step that repeats a previous step's sizes
- *   draws the very same buffers in the same order, so its bind groups are found in the cache and nothing is created.
+ *   draws the very same buffers in the same order, so its bind groups are found in the cache and nothing is created. Steps of
+ *   nearly the same sizes share buffers: a larger one that is free goes before a new one.
  *
  * Reuse inside one submission is safe because WebGPU orders the dispatches of a pass.
  */
@@ -20,6 +21,8 @@ export interface Allocation {
   lastUse: number;
   /** `null` for persistent memory, else the number of owners; at 0 the range returns to the pool. */
   owners: number | null;
+  /** Of pooled memory: the size class that was asked for. */
+  wanted?: number;
   /** The allocation whose buffer this is a range of, when it is a view. */
   readonly parent?: Allocation;
 }
@@ -37,6 +40,9 @@ export class TooLargeError extends Error {
   override name = "TooLargeError";
 }
 
+/** Size classes above the one wanted in which a free buffer is taken before one is created: at most twice the bytes. */
+const classesAbove = 4;
+
 const poolUsage = 0x0080 | 0x0040 | 0x0004 | 0x0008; // STORAGE | UNIFORM | COPY_SRC | COPY_DST
 
 export class Memory {
@@ -51,7 +57,7 @@ export class Memory {
   private persistentBytes = 0;
   /** Bytes on the device at their highest: persistent, and pooled whether in use or free. */
   peakBytes = 0;
-  /** Pooled bytes in use at their highest since {@link resetPeak}. */
+  /** Pooled bytes in use, as they were asked for, at their highest since {@link resetPeak}. */
   peakPooledInUse = 0;
   buffersCreated = 0;
 
@@ -77,13 +83,15 @@ export class Memory {
           `make the micro-batch smaller`,
       );
     }
-    const list = this.free.get(size);
-    const index = list?.findLastIndex(({ lastUse }) => lastUse !== unusedIn || lastUse < 0) ?? -1;
-    const found = index < 0 ? undefined : list!.splice(index, 1)[0];
     this.pooledInUse += size;
     this.peakPooledInUse = Math.max(this.peakPooledInUse, this.pooledInUse);
-    if (found) {
+    for (let held = size, above = 0; above <= classesAbove; held = sizeClass(held + 1), above++) {
+      const list = this.free.get(held);
+      const index = list?.findLastIndex(({ lastUse }) => lastUse !== unusedIn || lastUse < 0) ?? -1;
+      if (index < 0) continue;
+      const [found] = list!.splice(index, 1);
       found.owners = 1;
+      found.wanted = size;
       return found;
     }
     const buffer = this.create(size, `pool ${size}`);
@@ -91,7 +99,7 @@ export class Memory {
     this.pooledBytes += size;
     this.notePeak();
     const bound = Math.min(size, this.limits.binding);
-    return { id: this.nextId++, buffer, offset: 0, size: bound, lastUse: -1, owners: 1 };
+    return { id: this.nextId++, buffer, offset: 0, size: bound, lastUse: -1, owners: 1, wanted: size };
   }
 
   /** A named buffer of its own, outside the pool. The contents start as zeros. */
@@ -143,10 +151,9 @@ export class Memory {
     if (allocation.owners === null) return;
     if (allocation.owners === 0) throw new Error(`allocation ${allocation.id} was released twice`);
     if (--allocation.owners > 0) return;
-    const size = allocation.buffer.size;
-    this.pooledInUse -= size;
-    const list = this.free.get(size);
-    if (!list) this.free.set(size, [allocation]);
+    this.pooledInUse -= allocation.wanted!;
+    const list = this.free.get(allocation.buffer.size);
+    if (!list) this.free.set(allocation.buffer.size, [allocation]);
     else insertDescending(list, allocation);
   }
 

@@ -10,6 +10,11 @@ import { Tensor } from "./tensor.ts";
 const alignment = 64;
 const largestArenaBytes = 128 << 20;
 
+/** Elements that a tensor of `size` takes up in an arena. */
+export function parameterRoom(size: number): number {
+  return Math.ceil(size / alignment) * alignment;
+}
+
 export interface ParameterSpec {
   name: string;
   shape: readonly number[];
@@ -43,7 +48,7 @@ export class Parameters {
     const sizes = [0];
     for (const { name: tensor, shape } of specs) {
       const size = shape.reduce((product, extent) => product * extent, 1);
-      const room = Math.ceil(size / alignment) * alignment;
+      const room = parameterRoom(size);
       if (room > limit) {
         throw new Error(`${name}: ${tensor} [${shape}] does not fit one binding of ${limit * 4} bytes`);
       }

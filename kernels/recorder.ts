@@ -9,10 +9,11 @@ import type { Tensor } from "./tensor.ts";
 
 export interface RecordedBinding {
   name: string;
-  /** Its name is known once whoever made it has named it, which is after the dispatch. */
   tensor: Tensor;
+  /** What the model calls the tensor, where it does: what is written gets its name after the dispatch. */
+  label?: string;
   access: "read" | "write" | "window";
-  /** The dispatch that last wrote this memory before; undefined where the host did, or it was there when recording began. */
+  /** The dispatch that last wrote the tensor before; undefined where none did, or before recording began. */
   producer?: number;
 }
 
@@ -31,8 +32,11 @@ export interface RecordedDispatch {
 
 export class Recorder {
   readonly dispatches: RecordedDispatch[] = [];
-  /** The latest dispatch that wrote each allocation, by id. */
+  /** The dispatch that had last written each tensor when the model named it, by that name. */
+  readonly made = new Map<string, number>();
+  /** The latest dispatch that wrote each allocation, and what the model calls what is in it, by id. */
   private readonly writers = new Map<number, number>();
+  private readonly labels = new Map<number, string>();
 
   /** Called by the engine before each dispatch is encoded. */
   see(
@@ -47,6 +51,7 @@ export class Recorder {
     const recorded = kernel.bindings.map(({ name, writable, window }): RecordedBinding => ({
       name,
       tensor: bindings[name],
+      label: this.labels.get(bindings[name].allocation.id),
       access: writable ? "write" : window > 0 ? "window" : "read",
       producer: this.writers.get(bindings[name].allocation.id),
     }));
@@ -64,9 +69,22 @@ export class Recorder {
     });
   }
 
-  /** Called by the engine where the host or a copy, and no dispatch, writes a tensor. */
+  /** Called by the engine where a tensor is new, or is written by the host or a copy and no dispatch. */
   overwritten(tensor: Tensor): void {
     this.writers.delete(tensor.allocation.id);
+    this.labels.delete(tensor.allocation.id);
+  }
+
+  /** Called by the engine where the model names a tensor. */
+  named(name: string, tensor: Tensor): void {
+    const { id } = tensor.allocation;
+    this.labels.set(id, name);
+    const writer = this.writers.get(id);
+    if (writer === undefined) return;
+    this.made.set(name, writer);
+    for (const binding of this.dispatches[writer].bindings) {
+      if (binding.access === "write" && binding.tensor.allocation.id === id) binding.label = name;
+    }
   }
 }
 
@@ -74,7 +92,7 @@ export class Recorder {
 export async function recordDispatches<T>(
   gpu: Gpu,
   encode: () => T,
-): Promise<{ dispatches: RecordedDispatch[]; result: T }> {
+): Promise<{ dispatches: RecordedDispatch[]; made: ReadonlyMap<string, number>; result: T }> {
   if (gpu.recorder || gpu.profile) throw new Error("the device is being recorded or timed already");
   gpu.submit();
   const recorder = gpu.recorder = new Recorder();
@@ -90,7 +108,33 @@ export async function recordDispatches<T>(
   const times = await profile?.each();
   profile?.destroy();
   for (const dispatch of recorder.dispatches) dispatch.microseconds = times?.[dispatch.timed!];
-  return { dispatches: recorder.dispatches, result };
+  return { dispatches: recorder.dispatches, made: recorder.made, result };
+}
+
+/**
+ * The dispatches that wrote a tensor, in order: the one that had last written it when the model named it (or else the last one to write a
+ * tensor of that name), and before it those from whose result it went on in place.
+ */
+export function writersOf(
+  dispatches: readonly RecordedDispatch[],
+  made: ReadonlyMap<string, number>,
+  name: string,
+): number[] {
+  const writes = ({ access, tensor }: RecordedBinding) => access === "write" && tensor.name === name;
+  const last = made.get(name) ?? dispatches.findLastIndex(({ bindings }) => bindings.some(writes));
+  if (last < 0) return [];
+  const written = dispatches[last].bindings.filter(({ access }) => access === "write");
+  const { id } =
+    (written.find(({ label, tensor }) => label === name || tensor.name === name) ?? written[0]).tensor
+      .allocation;
+  const writers = [last];
+  for (;;) {
+    const own = dispatches[writers[0]].bindings.find(({ access, tensor }) =>
+      access === "write" && tensor.allocation.id === id
+    );
+    if (own?.producer === undefined) return writers;
+    writers.unshift(own.producer);
+  }
 }
 
 /**

@@ -3,7 +3,9 @@
  * a step that is rehearsed here tells what it would take before any of it is taken. What is read back is zeros.
  */
 import type { DeviceFacts, OpenDevice } from "./device.ts";
-import { Gpu } from "./gpu.ts";
+import { Gpu, type Part, ringSlots } from "./gpu.ts";
+import type { Kernel } from "./kernel.ts";
+import type { Tensor } from "./tensor.ts";
 
 /** What a rehearsal has to know of the device that it stands for: an engine will do. */
 export interface Rehearsed {
@@ -13,19 +15,12 @@ export interface Rehearsed {
 }
 
 /**
- * An engine for rehearsals of what would run on `like`: the same limits, the same choice of kernels.
- * Host work is real: a dispatch costs about as much encoding as on the device itself.
+ * An engine for rehearsals of what would run on `like`: the same limits, the same choice of kernels. Of a dispatch it notes that it took
+ * place and what it used, which decides on the memory that the next one gets.
  */
 export function rehearsalOf(like: Rehearsed): Gpu {
   const nothing = () => {};
-  const pass = {
-    setPipeline: nothing,
-    setBindGroup: nothing,
-    dispatchWorkgroups: nothing,
-    end: nothing,
-  };
   const encoder = {
-    beginComputePass: () => pass,
     clearBuffer: nothing,
     copyBufferToBuffer: nothing,
     finish: () => ({}),
@@ -43,14 +38,32 @@ export function rehearsalOf(like: Rehearsed): Gpu {
       getMappedRange: (_offset: number, bytes: number) => new ArrayBuffer(bytes),
       unmap: nothing,
     }),
-    createShaderModule: () => ({}),
-    createBindGroupLayout: () => ({}),
-    createPipelineLayout: () => ({}),
-    createComputePipeline: () => ({}),
-    createBindGroup: () => ({}),
     createCommandEncoder: () => encoder,
   };
-  const gpu = new Gpu({ device, facts: like.facts, instance: {} } as unknown as OpenDevice);
+  const gpu = new Rehearsal({ device, facts: like.facts, instance: {} } as unknown as OpenDevice);
   for (const [shape, variant] of like.choices) gpu.choices.set(shape, variant);
   return gpu;
+}
+
+class Rehearsal extends Gpu {
+  override run(
+    kernel: Kernel,
+    bindings: Record<string, Tensor>,
+    _params: Record<string, number>,
+    groups: Part["groups"],
+  ): void {
+    if (!groups.includes(0)) this.runParts(kernel, bindings, 1);
+  }
+
+  override runParts(kernel: Kernel, bindings: Record<string, Tensor>, count: number): void {
+    while (count > 0) {
+      if (this.nextSlot === ringSlots) this.submit();
+      this.openEncoder();
+      const some = kernel.fields.length > 0 ? Math.min(count, ringSlots - this.nextSlot) : count;
+      for (const { name } of kernel.bindings) this.used(bindings[name]);
+      if (kernel.fields.length > 0) this.nextSlot += some;
+      this.counters.dispatches += some;
+      count -= some;
+    }
+  }
 }

@@ -232,6 +232,17 @@ export async function traceNonFinite(
   inputs: readonly Tensor[],
   accumulate: () => void,
 ): Promise<string> {
+  return await firstNonFinite(gpu, models, inputs, accumulate) ??
+    "every tensor of the step is finite when it is computed again, so it is their sum that overflows";
+}
+
+/** The same; undefined where every tensor is finite. */
+export async function firstNonFinite(
+  gpu: Gpu,
+  models: readonly Qwen2[],
+  inputs: readonly Tensor[],
+  accumulate: () => void,
+): Promise<string | undefined> {
   const watch = new FiniteWatch();
   const parameters = models.flatMap((model) =>
     [...model.parameters.tensors].map(([name, tensor]) => ({ name: `${model.name}'s ${name}`, tensor }))
@@ -248,8 +259,7 @@ export async function traceNonFinite(
   for (const { name, tensor } of parameters) {
     if (tensor.grad) watch.look(gpu, `the gradient of ${name}`, tensor.grad);
   }
-  return await watch.first(gpu) ??
-    "every tensor of the step is finite when it is computed again, so it is their sum that overflows";
+  return await watch.first(gpu);
 }
 
 // ---- bounds ----

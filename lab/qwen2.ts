@@ -67,8 +67,8 @@ export interface Qwen2 {
   score?: { weight: Tensor; bias: Tensor; offset: number };
 }
 
-/** Where a Hugging Face tensor lies: rows of one of our parameters. */
-interface Place {
+/** Where a Hugging Face tensor lies: rows of our parameters. A vector's rows are its elements. */
+export interface Place {
   name: string;
   shape: number[];
   parts: { parameter: string; row: number; rows: number }[];
@@ -381,7 +381,7 @@ export async function readScoreOffset(files: Files, folder: string): Promise<num
 }
 
 /** Every Hugging Face tensor of the model and the rows of ours that hold it. */
-function places(model: Qwen2): Place[] {
+export function places(model: Qwen2): Place[] {
   const { config, parameters } = model;
   const query = config.queryHeads * config.headDim, keyValue = config.keyValueHeads * config.headDim;
   const F = config.feedForward;

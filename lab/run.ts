@@ -110,6 +110,7 @@ export async function forgetRecords({ files, path }: Run, stages: readonly Stage
     if (kept.length < lines.length) await files.writeAtomic(file, new TextEncoder().encode(kept.join("\n")));
   }
   for (const stage of stages) await files.remove(joinPath(path, "episodes", `${stage}.jsonl`));
+  if (stages.includes("ppo")) await files.remove(joinPath(path, "invariants.json"));
 }
 
 // ---- checkpoints of a stage in progress ----

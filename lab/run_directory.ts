@@ -6,6 +6,7 @@
  *     episodes/<stage>.jsonl            append-only, per-token records
  *     stages/<stage>.json               present once a stage is done: the digest of its inputs and what it gave
  *     checkpoints/<stage>/step-000123/  whole or not there, see checkpoints.ts
+ *     invariants.json                   what had to hold in PPO's first update, as it was found
  *     alarms.json                       what went wrong and what was done about it, see health.ts
  *     evaluation/<model>.json           summaries and scores, which the next judge takes up
  *     judge/<judge>.jsonl               append-only, a language model's answers by digest of the question

@@ -2,13 +2,13 @@
  * The workbench: one device and the models that are open on it, each by its place. Notebook cells, the inspector and the referee work on
  * it; in the page it lives in the GPU worker, headless in the process itself.
  *
- * A place is a name of the demo's ("base", "sft", "reward", "ppo"), a folder below the runs ("runs/demo/models/ppo"), or any other
- * address of a model folder that the world can read.
+ * A place is a name of the demo's ("base", "sft", "reward", "ppo"), a model that was kept ("kept/mine"), a folder below the runs
+ * ("runs/demo/models/ppo"), or any other address of a model folder that the world can read.
  */
 import type { Gpu } from "../kernels/gpu.ts";
-import { type Files, joinPath, sha256OfFile } from "./bytes.ts";
-import { type Config, presetConfig } from "./config.ts";
-import { loadQwen2, type Qwen2, readQwen2Config } from "./qwen2.ts";
+import { FileAccessError, type Files, joinPath, readJson, sha256OfFile, shown, writeJson } from "./bytes.ts";
+import { type Config, presetConfig, readConfig } from "./config.ts";
+import { loadQwen2, type Qwen2, readQwen2Config, saveQwen2 } from "./qwen2.ts";
 import { readStartedRun } from "./run_record.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 
@@ -25,6 +25,8 @@ export interface World {
   locate(place: string, received?: (bytes: number) => void): { files: Files; folder: string };
   /** The folder that ships as it is: `demo/`, `notebooks/`. */
   shipped: { files: Files; folder: string };
+  /** Where models are kept, each in a folder of its name; without it none can be. */
+  kept?: { files: Files; folder: string };
 }
 
 /** A model on the device, with what belongs to it. */
@@ -82,6 +84,49 @@ export class Workbench {
     opened?.model.parameters.drop();
   }
 
+  /**
+   * Keeps a model, so that it is there at the next visit, too; one of the same name is replaced.
+   * @param from the place whose tokenizer and configuration it goes with
+   * @returns its place
+   * @throws RangeError for a name that is none, FileAccessError where there is no room
+   */
+  async keep(model: Qwen2, name: string, from: string): Promise<string> {
+    if (!/^[\w-][\w.-]{0,63}$/.test(name)) {
+      throw new RangeError(
+        `A model cannot be called ${shown(name)}: use up to 64 letters, digits, ".", "-" and "_".`,
+      );
+    }
+    const { kept } = this.world;
+    if (!kept) {
+      throw new FileAccessError("Models cannot be kept here: this browser keeps nothing for this page.");
+    }
+    const place = `kept/${name}`;
+    const source = this.world.locate(from);
+    const folder = joinPath(kept.folder, name), next = joinPath(kept.folder, `.${name}.next`);
+    const { files } = kept;
+    await this.close(place);
+    await files.remove(next);
+    await files.makeDirectory(next);
+    try {
+      for (const file of ["tokenizer.json", "tokenizer_config.json"]) {
+        await files.writeAtomic(joinPath(next, file), await source.files.read(joinPath(source.folder, file)));
+      }
+      await writeJson(
+        files,
+        joinPath(next, configurationFile),
+        await (await this.open(from)).configuration(),
+      );
+      await saveQwen2(await this.gpu(), files, next, model);
+    } catch (error) {
+      await files.remove(next).catch(() => {});
+      throw error;
+    }
+    // A kill in between leaves the new one whole under its other name.
+    await files.remove(folder);
+    await files.rename(next, folder);
+    return place;
+  }
+
   /** The places that are open or being opened. */
   places(): string[] {
     return [...this.open_.keys()];
@@ -126,8 +171,13 @@ export class Workbench {
   }
 }
 
+/** Beside a model that was kept: the configuration that it was made with. */
+const configurationFile = "precis_config.json";
+
 async function configurationOf(files: Files, folder: string, place: string): Promise<Config> {
   if (isDemoPlace(place)) return presetConfig("demo");
+  const beside = joinPath(folder, configurationFile);
+  if (await files.exists(beside)) return readConfig(await readJson(files, beside), beside);
   const run = joinPath(folder, "..", "..");
   const inRun = await files.exists(joinPath(run, "run.json"));
   return inRun ? (await readStartedRun(files, run)).config : presetConfig("spark");

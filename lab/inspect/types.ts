@@ -173,8 +173,13 @@ export interface CaptureRequest {
    * weights. By default {@link usualPatterns}.
    */
   patterns?: string[];
-  /** Runs the loss of SFT backward too. Implied by a pattern that asks for gradients. */
+  /**
+   * Runs the loss of SFT backward too (of a reward model, the score of the last token), and tells how the gradient flows. Implied by a pattern
+   * that asks for gradients.
+   */
   gradients?: boolean;
+  /** Whether the loss is over the tokens before the response too. By default what the place's configuration says (`sft.queryLoss`). */
+  queryLoss?: boolean;
   /** Keeps keys and values of every layer as `cache.<layer>.keys` and `.values`. */
   cache?: boolean;
   /** Records every dispatch, with its time where the adapter has timestamps. */
@@ -190,15 +195,17 @@ export interface Capture {
   id: string;
   place: string;
   tokens: TokenLabel[];
-  /** The first token that the loss is over. */
+  /** The first token of the response. */
   response: number;
+  /** The first token that the loss is over. */
+  lossFrom: number;
   /** In the order in which they were computed. */
   tensors: TensorEntry[];
   /** Bytes that it holds on the device. */
   bytes: number;
   layers: number;
   queryHeads: number;
-  /** Mean over the tokens from `response` on, in nats; of a reward model undefined. */
+  /** Mean over the tokens from `lossFrom` on, in nats; of a reward model undefined. */
   loss?: number;
   /** Of a reward model. */
   score?: number;
@@ -282,7 +289,6 @@ export interface Alternatives {
 
 /** How a loss's gradient goes through the layers. */
 export interface GradientFlow {
-  loss: number;
   /** Of the residual stream's gradient, from the embedding to the last layer: `embed`, `layers.0.mlp.out` … */
   stream: { name: string; norm: number; rms: number }[];
   /** Of the weights, in order. */
@@ -331,17 +337,37 @@ export interface Dispatch {
     producer?: number;
   }[];
   microseconds?: number;
-  /** By the kernel's contract, the first lines of its text; undefined where it gives none. */
-  bytesMoved?: number;
+  /** Read and written, by the kernel's contract (the first lines of its text), or else every tensor that is bound counted once. */
+  bytesMoved: number;
+  bytesBy: "contract" | "bindings";
+  /** By the contract; undefined where it gives none. */
   flops?: number;
+  /** bytesMoved by microseconds. */
+  gigabytesPerSecond?: number;
 }
 
 export interface Recording {
   dispatches: Dispatch[];
   /** WGSL by key. */
   sources: Record<string, string>;
-  /** GB/s of a copy on this adapter, measured once; undefined until it has been asked for. */
-  peakGigabytesPerSecond?: number;
+  /** GB/s of a copy on this adapter, measured at the first recording that is asked for. */
+  peakGigabytesPerSecond: number;
+}
+
+/** The dispatches that made a tensor: the last one to write it, and those before that it went on from. */
+export interface Behind extends Recording {
+  tensor: string;
+  /** Indices among all that were recorded. */
+  writers: number[];
+}
+
+// ---- what is not finite ----
+
+/** Whether a text goes through a model, forward and backward, without a value that is not finite. */
+export interface FiniteCheck {
+  /** The first tensor with such values, the kernel that made it, and how many there are; undefined where all is finite. */
+  first?: string;
+  tokens: TokenLabel[];
 }
 
 // ---- two places ----
@@ -361,7 +387,7 @@ export interface TensorChange {
 
 export interface MovedRow {
   row: number;
-  /** For rows that stand for tokens. */
+  /** Of rows that stand for tokens. */
   token?: string;
   /** ‖b_row − a_row‖ */
   distance: number;
@@ -375,6 +401,6 @@ export interface SamePrompt {
   places: [string, string];
   /** Tokens of the text from `response` on. */
   tokens: (TokenLabel & { position: number; logprob: [number, number]; entropy: [number, number] })[];
-  /** What each goes on with behind the prompt (all before `response`), greedily. */
+  /** What each goes on with greedily, behind the query of a summary, or behind all of another text. */
   continuations: [TokenLabel[], TokenLabel[]];
 }

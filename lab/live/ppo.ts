@@ -5,7 +5,8 @@ import type { Qwen2 } from "../qwen2.ts";
 import type { Invariant } from "../report/data.ts";
 import type { Run } from "../run.ts";
 import { joined, sequenceScores } from "../scoring.ts";
-import { type EpisodeRecord, episodeRecords, firstUpdateInvariants } from "../stages/ppo_records.ts";
+import type { Episode } from "../runs/episode.ts";
+import { episodeRecords, firstUpdateInvariants } from "../stages/ppo_records.ts";
 import { type Networks, ppoBatch, ppoUpdate, steerKl } from "../stages/ppo_update.ts";
 import { inThisThread } from "../tokenise.ts";
 import { learningRate } from "../training.ts";
@@ -36,7 +37,7 @@ export interface PpoTrainer extends Trainer {
   /** Summaries of the first validation posts by the policy as it is now, with their scores. */
   sample(count: number, options?: Heeded & { temperature?: number }): Promise<RewardedSample[]>;
   /** The last update's first episodes, token by token; empty before the first. */
-  episodes(count?: number): EpisodeRecord[];
+  episodes(count?: number): Episode[];
 }
 
 /**
@@ -69,7 +70,7 @@ export async function ppoTrainer(
   };
   let tokens = 0, beta = fields.klCoef;
   let invariants: Invariant[] = [];
-  let episodes: (count: number) => EpisodeRecord[] = () => [];
+  let episodes: (count: number) => Episode[] = () => [];
   const judged = gold ? posts.train : [];
   return trainer({
     stage: "ppo",
@@ -77,7 +78,7 @@ export async function ppoTrainer(
     model: networks.policy,
     steps: updates,
     async take(update, heed) {
-      const rate = learningRate(fields, update, updates);
+      const rate = learningRate(fields, update, updates), sampledAt = beta;
       const batch = ppoBatch(ground, table, update, judged);
       const { rollout, trainedOn, figures } = await ppoUpdate(
         ground,
@@ -91,7 +92,7 @@ export async function ppoTrainer(
       tokens += trainedOn.tokens;
       figures["precis/tokens"] = tokens;
       if (update === 1) invariants = firstUpdateInvariants(ground, rollout, trainedOn.perEpoch[0], figures);
-      episodes = (count) => episodeRecords(rollout, update, trainedOn.perToken, count);
+      episodes = (count) => episodeRecords(rollout, update, sampledAt, trainedOn.perToken, count);
       if (fields.klController === "adaptive") beta = steerKl(beta, figures["objective/kl"], fields);
       return figures;
     },

@@ -3,7 +3,7 @@
  *
  *     compileCell(source: string): CompiledCell                     throws CellSyntaxError { what, line, column }
  *     instantiateCell(code: string, sourceName?: string): CellFunction
- *     lineInCell(stack: string, sourceName: string): number | undefined
+ *     cellFrames(stack: string): CellFrame[]                        places of an error: { inside, sourceName, line }
  *     newScope(): Scope;  define(scope: Scope, defined: Scope): void
  *
  * A kernel does `const { value, defined } = await instantiateCell(code)(scope, lab, display, console, imports)`, then `define(scope, defined)`.
@@ -101,18 +101,26 @@ export function instantiateCell(code: string, sourceName?: string): CellFunction
   return new AsyncFunction(...cellParameters, code + named);
 }
 
-/**
- * The innermost line of a cell in an error's stack, from 1, as V8 writes stacks; undefined where the cell is not in it.
- * @param sourceName what `instantiateCell` was given
- */
-export function lineInCell(stack: string, sourceName: string): number | undefined {
-  for (const entry of stack.split("\n")) {
-    const at = entry.indexOf(`(${sourceName}`);
-    const place = at < 0
-      ? null
-      : /^(?:, <anonymous>)?:(\d+):\d+\)/.exec(entry.slice(at + 1 + sourceName.length));
-    if (place) return Number(place[1]) - linesBefore;
-  }
+/** A place in a cell. */
+export interface CellFrame {
+  /** The function that it is in; empty at the cell's top. */
+  inside: string;
+  /** What `instantiateCell` was given. */
+  sourceName: string;
+  /** From 1. */
+  line: number;
+}
+
+/** "    at f (cell-1:7:3)" as Chromium writes it, "    at f (cell-1, <anonymous>:7:3)" as Deno does. */
+const frame = /^ +at (?:async )?(?:([^\n(]*?) )?\(?([\w.-]+)(?:, <anonymous>)?:(\d+):\d+\)?$/gm;
+
+/** The places in an error's stack that can be cells', the innermost first. */
+export function cellFrames(stack: string): CellFrame[] {
+  return Array.from(stack.matchAll(frame), ([, inside = "", sourceName, line]) => ({
+    inside: inside === "eval" ? "" : inside,
+    sourceName,
+    line: Number(line) - linesBefore,
+  }));
 }
 
 /**

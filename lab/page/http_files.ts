@@ -4,15 +4,22 @@ import { FileAccessError, type Files } from "../bytes.ts";
 /**
  * @param folder absolute URL, with or without a "/" at its end; paths are relative to it
  * @param received called with the bytes of every answer as they arrive
+ * @param growing whether files may change: then nothing is taken from the browser's cache unasked
  */
-export function httpFiles(folder: string, received: (bytes: number) => void = () => {}): Files {
+export function httpFiles(
+  folder: string,
+  received: (bytes: number) => void = () => {},
+  growing = false,
+): Files {
   const base = folder.endsWith("/") ? folder : `${folder}/`;
   /** Files of servers that know no ranges: such an answer is the whole file, and is kept for the next question. */
   const whole = new Map<string, Uint8Array>();
 
   const ask = async (url: string, init: RequestInit = {}): Promise<Response> => {
     try {
-      return await fetch(url, init);
+      // Whole files are asked for anew but not sent again where they are the same; of parts a cache is of no use.
+      const cache = !growing ? "default" : "headers" in init ? "no-store" : "no-cache";
+      return await fetch(url, { cache, ...init });
     } catch {
       throw new FileAccessError(
         `${url} cannot be reached; check the network, and whether that server lets this page read it.`,

@@ -4,6 +4,7 @@ import { classMap } from "lit/directives/class-map.js";
 import { styleMap } from "lit/directives/style-map.js";
 import type { ShownToken } from "../summarise.ts";
 import { nats } from "./numbers.ts";
+import { spoken, written } from "./token_text.ts";
 
 /** Nats at which shade and bars are full; what lies beyond is counted under the strip. */
 const full = 4;
@@ -204,17 +205,5 @@ export class TokenStrip extends LitElement {
     buttons[Math.min(last, Math.max(0, to))]?.focus();
   }
 }
-
-/** A token's text with what is invisible made visible. */
-function written(text: string) {
-  if (text === "<|endoftext|>") return html`<span class="mark">end</span>`;
-  const marked = (character: string) => html`<span class="mark">${character}</span>`;
-  return Array.from(
-    text,
-    (c) => c === " " ? marked("·") : c === "\n" ? marked("↵") : c === "\t" ? marked("⇥") : c,
-  );
-}
-
-const spoken = (text: string) => text === "<|endoftext|>" ? "end of the summary" : text.trim() || "blank";
 
 customElements.define("token-strip", TokenStrip);

@@ -5,17 +5,25 @@ import { Gpu } from "../../kernels/gpu.ts";
 import { isDemoPlace, Workbench } from "../workbench.ts";
 import { writingService } from "../writing_service.ts";
 import { httpFiles } from "./http_files.ts";
+import { keptWeights } from "./kept_weights.ts";
+import { privateFiles } from "./private_files.ts";
 import { refereeService } from "./referee_service.ts";
+import { keptFolder, storageService } from "./storage_service.ts";
 
 /** The page's address, which places are relative to. */
 let page = self.location.href;
 
+const stored = privateFiles(navigator.storage);
+
 const bench = new Workbench({
   openGpu: openBrowserGpu,
   locate: (place, received) => {
-    const url = new URL(isDemoPlace(place) ? `demo/${place}` : place, page).href;
-    return { files: httpFiles(url, received), folder: "" };
+    if (place.startsWith("kept/")) return { files: stored, folder: place };
+    const url = new URL(isDemoPlace(place) ? `demo/${place}/` : place.replace(/\/*$/, "/"), page).href;
+    const tagOf = (path: string) => tagAt(new URL(path, url).href);
+    return { files: keptWeights(httpFiles(url, received), url, stored, tagOf), folder: "" };
   },
+  kept: { files: stored, folder: keptFolder },
   get shipped() {
     return { files: httpFiles(page), folder: "" };
   },
@@ -33,6 +41,7 @@ const services = {
     return (await (await bench.gpu()).device.lost).message || "no reason was given";
   },
 
+  storage: storageService(stored, navigator.storage),
   writing: writingService(bench),
   referee: refereeService(bench, () => page),
 };
@@ -43,6 +52,12 @@ export type Lab = {
     ? typeof services[Name]
     : typeof services[Name] & ProxyMarked;
 };
+
+/** What the server calls the present state of a file, if it does. */
+async function tagAt(url: string): Promise<string | null> {
+  const answer = await fetch(url, { method: "HEAD", cache: "no-store" });
+  return answer.ok ? answer.headers.get("etag") : null;
+}
 
 /** Chromium's WebGPU is Dawn; every other browser has one of its own. */
 async function openBrowserGpu(): Promise<Gpu> {

@@ -21,7 +21,7 @@ import {
   unlessStopped,
 } from "../run.ts";
 import { learningRate } from "../training.ts";
-import { firstUpdateInvariants, sampleTable, writeEpisodes } from "./ppo_records.ts";
+import { firstUpdateInvariants, sampleTable, writeEpisodes, writeInvariants } from "./ppo_records.ts";
 import { type Networks, ppoBatch, ppoUpdate, steerKl } from "./ppo_update.ts";
 import { splitSizes, tablePath } from "./preprocess.ts";
 import { saveFinished } from "./sft.ts";
@@ -96,7 +96,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
       throw new Stopped(run, `ppo, update ${update - 1}`);
     }
     const { rollout, trainedOn, figures } = done;
-    await writeEpisodes(run, rollout, update, trainedOn.perToken);
+    await writeEpisodes(run, rollout, update, beta, trainedOn.perToken);
     const at = { stage: "ppo", step: update, inputs } as const;
     await requireFinite(
       run,
@@ -117,6 +117,7 @@ export async function ppo(run: Run, inputs: string): Promise<PpoOutcome> {
       for (const found of invariants) {
         if (!found.passed) progress.note(`does not hold: ${found.name} (found ${found.found})`);
       }
+      await writeInvariants(run, invariants);
     }
     await logMetrics(run, "ppo", update, figures);
     history.push(

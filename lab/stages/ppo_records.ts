@@ -1,13 +1,15 @@
 /** What PPO leaves to look at: the facts that must hold in the first update, per-token records, the fixed posts' summaries. */
-import { DamagedFileError, type Files } from "../bytes.ts";
+import { DamagedFileError, type Files, joinPath } from "../bytes.ts";
 import { queryAt, readTable, rowCount } from "../dataset.ts";
 import { readJsonl } from "../jsonl.ts";
 import type { Qwen2 } from "../qwen2.ts";
 import type { Invariant, TrainingSample } from "../report/data.ts";
 import { heed, type Run } from "../run.ts";
+import { writeSealed } from "../run_directory.ts";
+import type { Episode } from "../runs/episode.ts";
 import { joined, sequenceScores } from "../scoring.ts";
 import { stageKeys } from "../training.ts";
-import type { PerToken, Rollout } from "./ppo_update.ts";
+import { episodesKept, type PerToken, type Rollout } from "./ppo_update.ts";
 import { tablePath } from "./preprocess.ts";
 import { writeSummaries } from "./sft.ts";
 
@@ -58,33 +60,21 @@ export function firstUpdateInvariants(
   ];
 }
 
-/** An episode token by token, as a line of `episodes/ppo.jsonl`: nats, points; up to the last token, or one slot beyond it. */
-export interface EpisodeRecord {
-  update: number;
-  query: number[];
-  response: number[];
-  score: number;
-  /** Whether it has an EOS. */
-  ended: boolean;
-  logprob: number[];
-  reference: number[];
-  entropy: number[];
-  value: number[];
-  reward: number[];
-  advantage: number[];
-  whitened: number[];
-  return: number[];
+/** Leaves what was found in the first update for those who watch: the stage's own record comes days later. */
+export async function writeInvariants(run: Run, invariants: readonly Invariant[]): Promise<void> {
+  await writeSealed(run.files, joinPath(run.path, "invariants.json"), { invariants });
 }
 
 /** Records of the first `count` episodes of an update, six digits each. */
 export function episodeRecords(
   rollout: Rollout,
   update: number,
+  beta: number,
   per: PerToken,
   count: number,
-): EpisodeRecord[] {
+): Episode[] {
   const T = rollout.logprob.length / rollout.queries.length;
-  return rollout.queries.slice(0, count).map((query, b) => {
+  return rollout.queries.slice(0, count).map((query, b): Episode => {
     const live = rollout.last[b] + 1, beyond = Math.min(live + 1, T);
     const cut = (matrix: Float32Array, count: number) =>
       Array.from(matrix.subarray(b * T, b * T + count), (x) => Number(x.toPrecision(6)));
@@ -102,21 +92,21 @@ export function episodeRecords(
       advantage: cut(per.advantages, beyond),
       whitened: cut(per.whitened, live),
       return: cut(per.returns, beyond),
+      updated: cut(per.updated, live),
+      beta,
     };
   });
 }
-
-/** Episodes of each update that are written down token by token. */
-const episodesKept = 4;
 
 /** Per-token records of a few episodes, for the token strip. */
 export async function writeEpisodes(
   run: Run,
   rollout: Rollout,
   update: number,
+  beta: number,
   per: PerToken,
 ): Promise<void> {
-  await run.directory.appendEpisodes("ppo", ...episodeRecords(rollout, update, per, episodesKept));
+  await run.directory.appendEpisodes("ppo", ...episodeRecords(rollout, update, beta, per, episodesKept));
 }
 
 /** The fixed posts' summaries at this point of training. @throws Stopped when the run is asked to stop, nothing written */

@@ -220,6 +220,9 @@ function responseText(rollout: Rollout, b: number): Uint32Array {
 
 // ---- advantage and update ----
 
+/** Episodes of each update that are written down token by token. */
+export const episodesKept = 4;
+
 /** What the training of the batch was aimed at; [B, T] each, as in {@link Rollout}. */
 export interface PerToken {
   rewards: Float32Array;
@@ -227,6 +230,8 @@ export interface PerToken {
   /** The advantages that the policy loss sees. */
   whitened: Float32Array;
   returns: Float32Array;
+  /** log π in the last pass, before its step: what its ratios were made of. Of the first {@link episodesKept} episodes alone. */
+  updated: Float32Array;
 }
 
 export interface Improvement {
@@ -301,6 +306,10 @@ export async function improve(
   });
 
   const epochSums: Tensor[][] = [], norms: Tensor[] = [], minibatches: number[][] = [];
+  const latest: { slots: Uint32Array; logprob: Tensor }[] = [];
+  const keepLatest = (slots: Uint32Array, logprob: Tensor) => {
+    if (slots.some((slot) => slot < episodesKept * T)) latest.push({ slots, logprob: gpu.keep(logprob) });
+  };
   let tokens = 0;
   const size = B / fields.minibatches;
   try {
@@ -317,7 +326,8 @@ export async function improve(
         minibatches.push(minibatch);
         policy.parameters.clearGradients();
         critic.parameters.clearGradients();
-        tokens += trainOn(run, policy, critic, rollout, minibatch, fixed, sums);
+        const probe = epoch === fields.epochs - 1 ? keepLatest : undefined;
+        tokens += trainOn(run, policy, critic, rollout, minibatch, fixed, sums, probe);
         const step = ((update - 1) * fields.epochs + epoch) * fields.minibatches + first / size + 1;
         await watch?.("gradients", { epoch, step, minibatch });
         norms.push(gpu.scope(() => optimiserStep(gpu, [policy, critic], fields, step, rate)));
@@ -327,8 +337,13 @@ export async function improve(
 
     const { sums, reward, advantages, whitened, returns } = fixed;
     const wanted = [sums, reward, advantages, whitened, returns, ...epochSums.flat(), ...norms];
-    const [rolloutValues, ...rest] = await gpu.read(...wanted);
-    const perToken = { rewards: rest[0], advantages: rest[1], whitened: rest[2], returns: rest[3] };
+    const [rolloutValues, ...rest] = await gpu.read(...wanted, ...latest.map(({ logprob }) => logprob));
+    const updated = new Float32Array(Math.min(B, episodesKept) * T);
+    rest.splice(wanted.length - 1).forEach((values, i) =>
+      latest[i].slots.forEach((slot, row) => updated[slot] = values[row])
+    );
+    for (const { logprob } of latest) gpu.release(logprob);
+    const perToken = { rewards: rest[0], advantages: rest[1], whitened: rest[2], returns: rest[3], updated };
     const measured = rest.slice(4);
     const normValues = measured.slice(2 * fields.epochs).map(([norm]) => norm);
     const spoilt = normValues.findIndex((norm) => !Number.isFinite(norm));
@@ -375,7 +390,11 @@ interface Fixed {
   returns: Tensor;
 }
 
-/** Adds the gradients of one minibatch, micro-batch by micro-batch. @returns tokens trained on */
+/**
+ * Adds the gradients of one minibatch, micro-batch by micro-batch.
+ * @param probe is handed each micro-batch's log π and the slots of [B, T] that these belong to
+ * @returns tokens trained on
+ */
 function trainOn(
   run: Trainer,
   policy: Qwen2,
@@ -384,6 +403,7 @@ function trainOn(
   minibatch: readonly number[],
   fixed: Fixed,
   [policyTotals, valueTotals]: readonly Tensor[],
+  probe?: (slots: Uint32Array, logprob: Tensor) => void,
 ): number {
   const { gpu, config, tokenizer } = run;
   const fields = config.ppo, T = fields.responseLength;
@@ -398,10 +418,9 @@ function trainOn(
       some.flatMap(({ b, last }) => Array.from(liveSlots([last], T, beyond), (t) => b * T + t)),
     );
   // Divide by the tokens of the minibatch, or, as the released code's accumulation comes to, by those of the micro-batch times their number.
+  const live = ([0, 1] as const).map((beyond) => slotsOf(episodes, beyond).length);
   const share = (some: typeof episodes, beyond: 0 | 1) =>
-    fields.lossAggregation === "minibatch"
-      ? slotsOf(episodes, beyond).length
-      : slotsOf(some, beyond).length * runs.length;
+    fields.lossAggregation === "minibatch" ? live[beyond] : slotsOf(some, beyond).length * runs.length;
 
   for (const [from, to] of runs) {
     const some = episodes.slice(from, to);
@@ -424,6 +443,7 @@ function trainOn(
         const hidden = gatherRows(gpu, hiddenStates(gpu, policy, batch), policyRows.rows);
         const { logprob } = logprobs(gpu, hidden, policy.head, targets, { temperature, vocabulary });
         gpu.named("logprob", logprob);
+        probe?.(policySlots, logprob);
         return ppoPolicyLoss(gpu, {
           logprob,
           slots: policySlot,

@@ -131,6 +131,31 @@ Deno.test("equal draws give equal ranges whatever the order of release", () => {
   }
 });
 
+Deno.test("a free range of up to twice the size goes before a new one, one of the right size before that", () => {
+  const { memory } = pretendMemory();
+  const [large, right] = [memory.draw(10_000, "large"), memory.draw(6000, "right")];
+  for (const range of [large, right]) memory.release(range);
+  const asked = sizeClass(6000);
+  assertEquals([memory.draw(6000, "a"), memory.pooledBytesInUse], [right, asked]);
+  assertEquals([memory.draw(6000, "b"), memory.pooledBytesInUse], [large, 2 * asked]);
+  assertEquals(memory.buffersCreated, 2);
+  // More than twice as large: too good for it.
+  memory.release(large);
+  assert(memory.draw(4096, "c") !== large);
+  memory.release(right);
+  assertEquals(memory.pooledBytesInUse, 4096);
+});
+
+Deno.test("batches that differ little in size share their buffers", () => {
+  const { memory } = pretendMemory();
+  const step = (rows: number) => {
+    const drawn = [40, 16, 40, 4].map((width) => memory.draw(4 * rows * width, "activation"));
+    for (const range of drawn) memory.release(range);
+  };
+  for (const rows of [2000, 1500, 1800, 1100, 1999]) step(rows);
+  assertEquals(memory.buffersCreated, 4);
+});
+
 Deno.test("a range for an upload is one that no pending command uses", () => {
   const { memory } = pretendMemory();
   const [used, idle] = [memory.draw(300, "used"), memory.draw(300, "idle")];

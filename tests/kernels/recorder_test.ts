@@ -1,10 +1,14 @@
 import { assert, assertEquals } from "deno-std/assert/mod.js";
+import attentionSource from "../../kernels/attention.wgsl" with { type: "text" };
 import { Captures } from "../../kernels/capture.ts";
 import { contractCost } from "../../kernels/contract.ts";
 import { declaredKernels } from "../../kernels/kernel.ts";
 import { matmul } from "../../kernels/matmul.ts";
-import { recordDispatches, timeDispatch } from "../../kernels/recorder.ts";
+import { recordDispatches, timeDispatch, writersOf } from "../../kernels/recorder.ts";
+import { packSequences, uploadPacking } from "../../kernels/packing.ts";
+import { rope } from "../../kernels/rope.ts";
 import { rmsnorm } from "../../kernels/rmsnorm.ts";
+import swigluSource from "../../kernels/swiglu.wgsl" with { type: "text" };
 import { gpuTest, normals } from "./testing.ts";
 
 gpuTest(
@@ -13,7 +17,7 @@ gpuTest(
     const x = gpu.from(normals(6 * 8, 1), [6, 8], "x"), weight = gpu.from(normals(8, 2), [8], "weight");
     const w = gpu.from(normals(5 * 8, 3), [5, 8], "w");
     gpu.captures = new Captures(["layers.0.*"]);
-    const { dispatches, result } = await recordDispatches(
+    const { dispatches, made, result } = await recordDispatches(
       gpu,
       () =>
         gpu.scope(() =>
@@ -38,7 +42,7 @@ gpuTest(
       8,
     ]);
     const names = ({ bindings }: typeof first) =>
-      bindings.map(({ name, tensor, access }) => [name, tensor.name, access]);
+      bindings.map(({ name, tensor, label, access }) => [name, label ?? tensor.name, access]);
     assertEquals(names(first).slice(0, 3), [["x", "x", "read"], ["weight", "weight", "read"], [
       "y",
       "layers.0.norm",
@@ -56,6 +60,12 @@ gpuTest(
         gpu.facts.timestamps,
       );
     }
+    assertEquals([...made], [["layers.0.norm", 0], ["layers.0.out", 1]]);
+    assertEquals(["layers.0.out", "layers.0.norm", "x"].map((name) => writersOf(dispatches, made, name)), [
+      [1],
+      [0],
+      [],
+    ]);
     const again = await timeDispatch(gpu, first);
     assertEquals(again !== undefined && again > 0, gpu.facts.timestamps);
     assertEquals([gpu.recorder, gpu.profile], [null, null]);
@@ -106,4 +116,30 @@ Deno.test("the contracts of the kernels of a forward pass can be read", () => {
   assertEquals(contractCost(named("matmul_any"), { M: 2, N: 3, K: 4 }).flops, 48);
   assertEquals(contractCost(named("copy"), { size: 4 }), { bytes: 32, flops: undefined });
   assert(contractCost(named("add"), { size: 4 }).bytes === 48);
+  const attention = { source: `const hd4 = 16u;\n${attentionSource}` };
+  assertEquals(contractCost(attention, { Hq: 2, Hkv: 1 }, { pairs: 10 }).flops, 4 * 64 * 10);
+  const swiglu = { source: swigluSource.replace("alias Element = f32", "alias Element = vec4f") };
+  assertEquals(contractCost(swiglu, { T: 2, F: 3 }), { bytes: 12 * 2 * 12, flops: 10 * 2 * 12 });
 });
+
+gpuTest(
+  "a tensor that is worked on in place has every one of the dispatches behind it, and no earlier tenant's",
+  async (gpu) => {
+    const lengths = [5];
+    const { dispatches, made, result } = await recordDispatches(gpu, () =>
+      gpu.scope(() => {
+        const packing = uploadPacking(gpu, packSequences(lengths));
+        const x = gpu.from(normals(5 * 8, 1), [5, 8], "x"), w = gpu.from(normals(24 * 8, 2), [24, 8], "w");
+        const tenant = matmul(gpu, x, w); // its memory goes to the next one
+        gpu.release(tenant);
+        const projected = matmul(gpu, x, w);
+        const shape = { queryHeads: 1, keyValueHeads: 1, headDim: 8, theta: 1e4 };
+        return gpu.named("qkv", rope(gpu, projected, packing.positions, shape));
+      }));
+    const kernels = writersOf(dispatches, made, "qkv").map((index) => dispatches[index].kernel.name);
+    assertEquals([kernels.length, kernels[1]], [2, "rope"]);
+    assert(kernels[0].startsWith("matmul"));
+    assertEquals(dispatches[made.get("qkv")!].bindings.find(({ name }) => name === "qkv")!.label, "qkv");
+    gpu.release(result);
+  },
+);

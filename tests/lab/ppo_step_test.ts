@@ -2,7 +2,7 @@
  * One whole PPO update, from the log-probabilities of fixed responses to the weights after four epochs, against PyTorch in float64
  * (tests/oracles/qwen2_ppo.py): what trains, `measure` and `improve` of lab/stages/ppo_update.ts, is what is compared.
  */
-import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { assert, assertAlmostEquals, assertEquals } from "deno-std/assert/mod.js";
 import { diskFiles } from "../../headless/files.ts";
 import { liveSlots } from "../../kernels/first_eos.ts";
 import { gradNorm } from "../../kernels/grad_norm.ts";
@@ -298,6 +298,37 @@ gpuTest("the four epochs in one go, in micro-batches, end at PyTorch's weights t
     await assertTensors(gpu, networks.critic, "value", tensors.critic_after4);
   });
 });
+
+gpuTest(
+  "what the last pass makes of the tokens is kept, and is what the pass before left behind",
+  async (gpu) => {
+    const golden = await goldenJson<PpoGolden>("qwen2_ppo");
+    const { T, rollout: { last } } = golden;
+    const rate = 10 * golden.learningRate;
+    const kept = async (epochs: number, microTokens: number) => {
+      let found: { updated: Float32Array; after: Float32Array; old: Float32Array } | undefined;
+      await withNetworks(gpu, golden, async (networks) => {
+        const run = trainer(gpu, golden, { epochs, microTokens });
+        const rollout = await rollOut(run, golden, networks);
+        const { perToken } = await improve(run, networks, rollout, 1, rate, golden.beta);
+        const { logprob } = await rollOut(run, golden, networks);
+        found = { updated: perToken.updated, after: logprob, old: rollout.logprob };
+      });
+      return found!;
+    };
+    const once = await kept(1, 4096), twice = await kept(2, 4096), inPieces = await kept(2, 16);
+    let moved = 0;
+    for (let b = 0; b < Math.min(4, last.length); b++) {
+      for (let t = b * T; t <= b * T + last[b]; t++) {
+        assertAlmostEquals(once.updated[t], once.old[t], 1e-5);
+        assertAlmostEquals(twice.updated[t], once.after[t], 1e-5);
+        assertAlmostEquals(inPieces.updated[t], once.after[t], 1e-4);
+        moved = Math.max(moved, Math.abs(once.after[t] - once.old[t]));
+      }
+    }
+    assert(moved > 1e-3, `the policy has moved by ${moved} nats only`);
+  },
+);
 
 gpuTest("what a response says after its EOS changes no number of the update", async (gpu) => {
   const golden = await goldenJson<PpoGolden>("qwen2_ppo");

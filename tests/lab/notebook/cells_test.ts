@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "deno-std/assert/mod.js";
 import {
+  cellFrames,
   type CellImporter,
   CellSyntaxError,
   compileCell,
   define,
   instantiateCell,
-  lineInCell,
   newScope,
   type Scope,
 } from "../../../lab/notebook/cells.ts";
@@ -88,10 +88,11 @@ Deno.test("an error's line is the cell's", async () => {
     () => instantiateCell(code, "cell-7")(newScope(), 0, 0, 0, () => Promise.resolve({})),
     TypeError,
   );
-  assertEquals(lineInCell(error.stack!, "cell-7"), 6);
-  assertEquals(lineInCell(error.stack!, "cell"), undefined);
+  assertEquals(cellFrames(error.stack!)[0], { inside: "", sourceName: "cell-7", line: 6 });
   // As Chromium writes it.
-  assertEquals(lineInCell("Error: (x:1:1)\n    at f (cell-7:9:3)\n    at eval (cell-7:4:1)", "cell-7"), 7);
+  const chromium =
+    "Error: (x:1:1)\n    at f (cell-7:9:3)\n    at async eval (cell-7:4:1)\n    at https://a.b/c.js:3:4";
+  assertEquals(cellFrames(chromium).map(({ inside, line }) => [inside, line]), [["f", 7], ["", 2]]);
 });
 
 Deno.test("what is not erasable is refused where it stands", () => {
