@@ -42,9 +42,9 @@ const services = {
     return (await (await bench.gpu()).device.lost).message || "no reason was given";
   },
 
-  inspect: inspectService(bench),
   storage: storageService(stored, navigator.storage),
   writing: writingService(bench),
+  inspect: inspectService(bench),
   referee: refereeService(bench, () => page),
 };
 
