@@ -175,7 +175,7 @@ export function openRun(files: DatedFiles, path: string, now: () => number): Ope
     const recorded = seen.stages.find(({ name }) => name === "ppo")?.invariants;
     if (Array.isArray(recorded)) seen.invariants = recorded;
     await take("evaluation.json", has("evaluation.json"), (value) => {
-      seen.evaluation = isObject(value) && Array.isArray(value.authors)
+      seen.evaluation = isObject(value) && Array.isArray(value.authors) && Array.isArray(value.matches)
         ? value as unknown as Evaluation
         : undefined;
     });
