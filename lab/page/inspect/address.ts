@@ -3,7 +3,7 @@ import type { ScaleKind } from "../../inspect/colour.ts";
 import type { Aggregate } from "../../inspect/types.ts";
 import type { Post } from "../../query.ts";
 import { aggregates, scaleKinds } from "./palette.ts";
-import { type TensorViewState, usualTensorView } from "./tensor_view.ts";
+import { type TensorViewState, usualTensorView } from "./tensor_view_state.ts";
 
 export const panes = [
   { name: "tensor", key: "t", label: "Tensor" },
@@ -17,7 +17,7 @@ export const panes = [
 
 export type Pane = typeof panes[number]["name"];
 
-export const attentionScales = ["linear", "log", "rank"] as const;
+export const attentionScales = ["root", "linear", "log", "rank"] as const;
 
 export type AttentionScale = typeof attentionScales[number];
 
@@ -58,7 +58,7 @@ export const usualAddress: Address = {
   keep: [],
   layer: 0,
   head: 0,
-  scale: "linear",
+  scale: "root",
   sink: false,
   other: "",
 };
@@ -110,7 +110,7 @@ export function readAddress(query: string): Address {
     keep: search.get("keep")?.split(" ").filter(Boolean) ?? [],
     layer: whole(search.get("layer"), 0),
     head: whole(search.get("head"), 0),
-    scale: oneOf(attentionScales, search.get("scale"), "linear"),
+    scale: oneOf(attentionScales, search.get("scale"), usualAddress.scale),
     sink: search.get("sink") === "hidden",
     position: position < 0 ? undefined : position,
     other: search.get("other") ?? "",
@@ -157,7 +157,7 @@ export function writeAddress(address: Address): string {
   put("keep", address.keep.join(" "), "");
   put("layer", address.layer, 0);
   put("head", address.head, 0);
-  put("scale", address.scale, "linear");
+  put("scale", address.scale, usualAddress.scale);
   put("sink", address.sink ? "hidden" : "", "");
   put("position", address.position, undefined);
   put("other", address.other, "");

@@ -6,6 +6,7 @@ import { css, html, LitElement, nothing, type PropertyValues } from "lit";
 import type { Alternatives, InspectedText, TokenAlternatives } from "../../inspect/types.ts";
 import { nats, percent } from "../numbers.ts";
 import { visible } from "./labels.ts";
+import { roleColour } from "./palette.ts";
 import { paneStyle } from "./pane_style.ts";
 import type { Inspector } from "./service.ts";
 
@@ -115,7 +116,7 @@ export class AlternativesView extends LitElement {
     if (this.trouble) return html`<p class="bad" role="alert">${this.trouble}</p>`;
     const { found } = this;
     if (!found) return html`<p class="hint">Running the text through ${this.places.join(" and ")} …</p>`;
-    const first = found.tokens.find(({ position }) => position >= this.from) ?? found.tokens.at(-1);
+    const first = mostSurprising(found.tokens.filter(({ position }) => position >= this.from));
     const at = this.at ?? this.position ?? first?.position;
     const token = found.tokens.find(({ position }) => position === at) ?? first;
     return html`
@@ -151,12 +152,14 @@ export class AlternativesView extends LitElement {
     const { logprob, rank, entropy, top } = token.models[which];
     const two = token.models.length > 1;
     const within = top.some(({ id }) => id === token.id);
-    return html`<div><h3>${this.found!.places[which]}</h3>
+    return html`<div><h3><i style="background: ${roleColour(this.found!.places[which])}"></i>${
+      this.found!.places[which]
+    }</h3>
       <p class="small"><code>${visible(token.text)}</code> (${token.position}) has rank ${rank}, log p ${
       nats(logprob)
     }, ${percent(Math.exp(logprob))}; entropy ${nats(entropy)} nats.</p>
       <table><thead><tr><th class="number">rank</th><th>token</th><th class="number">log p</th><th class="number">p</th>${
-      two ? html`<th>elsewhere</th>` : nothing
+      two ? html`<th>in ${this.found!.places[1 - which]}</th>` : nothing
     }<th></th></tr></thead><tbody>${
       top.map((candidate) =>
         html`<tr class=${candidate.id === token.id ? "here" : ""}><td class="number">${candidate.rank}</td>
@@ -171,6 +174,14 @@ export class AlternativesView extends LitElement {
       within ? nothing : html`<p class="small">The text’s own token is not among the ten.</p>`
     }</div>`;
   }
+}
+
+/** The token that the first model held least likely. */
+function mostSurprising(tokens: readonly TokenAlternatives[]): TokenAlternatives | undefined {
+  return tokens.reduce<TokenAlternatives | undefined>(
+    (least, token) => !least || token.models[0].logprob < least.models[0].logprob ? token : least,
+    undefined,
+  );
 }
 
 /** Where a candidate stands with the other model. */

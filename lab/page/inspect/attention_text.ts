@@ -18,11 +18,12 @@ export function withoutSink(probabilities: Float32Array, tokens: number): Float3
 const decades = 3;
 
 /**
- * From 0 to 1: the share itself; its logarithm, over three decades; or the share of the row's tokens that get less.
+ * From 0 to 1: the share itself, or its square root; its logarithm, over three decades; or the share of the row's tokens that get less.
  * @param rows of `columns` each; what lies above the diagonal stays 0
  */
 export function scaled(probabilities: Float32Array, columns: number, scale: AttentionScale): Float32Array {
   if (scale === "linear") return probabilities;
+  if (scale === "root") return probabilities.map(Math.sqrt);
   if (scale === "log") {
     return probabilities.map((p) => p > 0 ? Math.max(0, 1 + Math.log10(p) / decades) : 0);
   }

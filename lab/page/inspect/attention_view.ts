@@ -95,7 +95,7 @@ export class AttentionView extends LitElement {
       .large canvas {
         display: block;
         width: 100%;
-        max-width: 640px;
+        max-width: 720px;
         cursor: crosshair;
         color: var(--ink);
         caret-color: var(--muted);
@@ -146,7 +146,7 @@ export class AttentionView extends LitElement {
     this.service = null;
     this.capture = null;
     this.layer = this.head = 0;
-    this.scale = "linear";
+    this.scale = "root";
     this.sink = false;
     this.thumbnails = this.map = null;
     this.at = null;
@@ -228,7 +228,7 @@ export class AttentionView extends LitElement {
   private layout() {
     const canvas = this.renderRoot.querySelector<HTMLCanvasElement>(".large canvas");
     const width = canvas?.clientWidth ?? 0, tokens = this.map?.tokens ?? 1;
-    const named = (width - 84) / tokens >= 9;
+    const named = (width - 84) / tokens >= 8;
     const edge = named ? 84 : 26;
     return { canvas, width, edge, side: width - edge - 1, each: (width - edge - 1) / tokens, named };
   }
@@ -252,7 +252,7 @@ export class AttentionView extends LitElement {
     if (this.sink) hatch(context, edge, edge, each, side, caretColor);
     context.strokeStyle = borderTopColor;
     context.strokeRect(edge - 0.5, edge - 0.5, side + 1, side + 1);
-    context.font = `10px ${fontFamily}`;
+    context.font = `${named ? Math.min(10, each) : 10}px ${fontFamily}`;
     const focus = this.at ??
       (this.position === undefined ? null : { row: this.position, column: this.position });
     const label = (index: number) => named ? visible(this.capture!.tokens[index]?.text ?? "") : String(index);
@@ -360,7 +360,12 @@ export class AttentionView extends LitElement {
           this.changed();
         }}>${attentionScales.map((scale) =>
           html`<option value=${scale} ?selected=${scale === this.scale}>${
-            { linear: "linear", log: "logarithmic, 3 decades", rank: "rank in the row" }[scale]
+            {
+              root: "square root",
+              linear: "linear",
+              log: "logarithmic, 3 decades",
+              rank: "rank in the row",
+            }[scale]
           }</option>`
         )}</select></label>
         <label><input type="checkbox" .checked=${this.sink} @change=${(event: Event) => {

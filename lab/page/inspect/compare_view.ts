@@ -1,16 +1,14 @@
 /** <compare-view>: two checkpoints of one shape: how far each tensor moved, which rows most, and the same text through both. */
 import { css, html, LitElement, nothing, type PropertyValues } from "lit";
-import type { ColourScale } from "../../inspect/colour.ts";
-import { position } from "../../inspect/colour.ts";
 import type { InspectedText, MovedRow, SamePrompt, TensorChange } from "../../inspect/types.ts";
 import { nats, percent, significant } from "../numbers.ts";
 import { visible } from "./labels.ts";
-import { cssColour, lettersOn, themeOf } from "./palette.ts";
+import { cssColour, lettersOn, roleColour, themeOf } from "./palette.ts";
 import { paneStyle } from "./pane_style.ts";
 import type { Inspector } from "./service.ts";
 
 /** Rows that are told of. */
-const k = 24;
+const k = 16;
 
 /** Tokens that each goes on with. */
 const continued = 40;
@@ -66,13 +64,23 @@ export class CompareView extends LitElement {
         padding: 0 8px 0 0;
       }
       .grid thead th {
-        padding: 0 3px;
+        padding: 0 3px 2px;
+        max-width: 68px;
+        white-space: normal;
+        vertical-align: bottom;
+        text-align: right;
+      }
+      td.row {
+        max-width: 120px;
+        overflow: hidden;
+        text-overflow: ellipsis;
+        white-space: nowrap;
       }
       .grid button {
         border: 0;
         border-radius: 0;
         width: 100%;
-        min-width: 78px;
+        min-width: 68px;
         padding: 2px 4px;
         font: 12px/1.5 var(--mono);
         text-align: right;
@@ -83,7 +91,7 @@ export class CompareView extends LitElement {
       }
       .pair {
         display: grid;
-        grid-template-columns: minmax(0, 3fr) minmax(0, 2fr);
+        grid-template-columns: minmax(0, auto) minmax(280px, 1fr);
         gap: 32px;
       }
       .strip {
@@ -221,7 +229,7 @@ export class CompareView extends LitElement {
         <table class="grid">
           <thead>
             <tr><th></th>${kinds.map((kind) =>
-              html`<th scope="col">${kind.replace(".weight", "")}</th>`
+              html`<th scope="col">${kind.replace(".weight", "").replace(".", " ")}</th>`
             )}</tr>
           </thead>
           <tbody>${Array.from(
@@ -248,8 +256,7 @@ export class CompareView extends LitElement {
 
   private cell(change: TensorChange | undefined, shade: (relative: number) => number) {
     if (!change) return nothing;
-    const theme = themeOf(this),
-      at = position({ kind: "fixed", extent: 1 } satisfies ColourScale, shade(change.relative));
+    const theme = themeOf(this), at = shade(change.relative);
     const { name, relative, largest, norm, shape, nonFinite } = change;
     return html`
       <button type="button" aria-pressed=${name === this.tensor} aria-label="${name}: ${percent(relative)}"
@@ -311,8 +318,10 @@ export class CompareView extends LitElement {
     const sum = (which: 0 | 1) => same.tokens.reduce((total, { logprob }) => total + logprob[which], 0);
     const strip = (which: 0 | 1) =>
       html`
-        <p class="small"><b>${same.places[which]}</b>: ${nats(sum(which))} nats over ${same.tokens
-          .length} tokens</p>
+        <p
+          class="small"><i style="background: ${roleColour(same.places[which])}"></i><b>${same
+            .places[which]}</b>: ${nats(sum(which))} nats over ${same.tokens
+            .length} tokens</p>
         <p class="strip" role="group" aria-label="Tokens as ${same.places[which]} rates them">${same.tokens
           .map(({ text, logprob }, i) =>
             html`
@@ -333,7 +342,8 @@ export class CompareView extends LitElement {
             <h3>What each goes on with, greedily</h3>
             ${([0, 1] as const).map((which) =>
               html`
-                <p class="small"><b>${same.places[which]}</b></p>
+                <p class="small"><i style="background: ${roleColour(same.places[which])}"></i><b>${same
+                  .places[which]}</b></p>
                 <p class="written">${same.continuations[which].map(({ text }) => text).join("").replace(
                   "<|endoftext|>",
                   "",

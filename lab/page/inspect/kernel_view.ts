@@ -245,7 +245,7 @@ export class KernelView extends LitElement {
     const { index, path, kernel, workgroups, microseconds, bytesMoved, bytesBy, flops, bindings } = dispatch;
     const open = this.open === index;
     const rate = (amount: number | undefined) =>
-      amount === undefined || !microseconds ? "" : (amount / microseconds / 1000).toFixed(2);
+      !amount || !microseconds ? "" : (amount / microseconds / 1000).toFixed(2);
     const written = bindings.filter(({ access }) => access === "write").map(({ tensor }) => tensor).join(
       ", ",
     );

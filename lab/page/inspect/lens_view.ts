@@ -55,7 +55,7 @@ export class LensView extends LitElement {
       thead th {
         font: 11px/1.3 var(--mono);
         text-align: left;
-        max-width: 74px;
+        max-width: 66px;
         overflow: hidden;
         text-overflow: ellipsis;
         padding: 0 3px 2px;
@@ -76,7 +76,7 @@ export class LensView extends LitElement {
         font: 11px/1.5 var(--mono);
       }
       td button {
-        width: 74px;
+        width: 66px;
         border: 0;
         border-radius: 0;
         padding: 1px 3px;
@@ -126,7 +126,11 @@ export class LensView extends LitElement {
     this.trouble = "";
     this.askLens = newestOnly(
       ({ capture, positions }) => this.service!.logitLens(capture, positions, k),
-      (lens, { capture }) => capture === this.capture?.id && (this.lens = lens),
+      (lens, { capture }) => {
+        if (capture !== this.capture?.id) return;
+        this.lens = lens;
+        this.at ??= { depth: lens.depths.length - 1, column: 0 };
+      },
       (error) => this.trouble = error.message,
     );
   }
@@ -242,14 +246,7 @@ export class LensView extends LitElement {
   }
 
   private detail(lens: LogitLens) {
-    if (!this.at) {
-      return html`
-        <p
-          class="hint">Each cell is the likeliest next token at that depth; the last row is the model’s own answer. Point at one
-                for its ten likeliest.</p>
-      `;
-    }
-    const { depth, column } = this.at;
+    const { depth, column } = this.at!;
     const { name, cells } = lens.depths[depth], cell: LensCell = cells[column];
     const { tokens } = this.capture!;
     return html`

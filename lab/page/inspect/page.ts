@@ -27,7 +27,8 @@ import { extras } from "./prompt_form.ts";
 import { type Inspector, inspectorOf } from "./service.ts";
 import { type TensorTree } from "./tensor_tree.ts";
 import "./tensor_tree.ts";
-import { usualTensorView } from "./tensor_view.ts";
+import "./tensor_view.ts";
+import { usualTensorView } from "./tensor_view_state.ts";
 
 /** Models up to so many parameters are run through a text without being asked to, gradients and all. */
 const small = 2e7;

@@ -43,3 +43,9 @@ export function themeOf(element: Element): Theme {
   const [r, g, b] = getComputedStyle(element).color.match(/[\d.]+/g)!.map(Number);
   return 0.299 * r + 0.587 * g + 0.114 * b > 128 ? "dark" : "light";
 }
+
+/** The colour of a model's role, told by its place; grey for others. */
+export function roleColour(place: string): string {
+  const role = /(?:^|\/)(sft|reward|ppo)\/?$/.exec(place)?.[1];
+  return `var(--role-${role === "ppo" ? "policy" : role ?? "reference"})`;
+}

@@ -55,6 +55,13 @@ export const paneStyle = css`
     margin: 0 0 8px;
     text-wrap: pretty;
   }
+  h3 i,
+  .small i {
+    display: inline-block;
+    width: 9px;
+    height: 9px;
+    margin-right: 6px;
+  }
   .hint,
   .small {
     color: var(--muted);

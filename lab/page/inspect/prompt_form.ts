@@ -47,10 +47,9 @@ export class PromptForm extends LitElement {
     paneStyle,
     css`
       :host {
-        border-top: 1px solid var(--rule);
         border-bottom: 1px solid var(--rule);
-        padding: 8px 0;
-        margin: 0 0 16px;
+        padding: 0 0 10px;
+        margin: 0 0 14px;
       }
       .line {
         display: flex;

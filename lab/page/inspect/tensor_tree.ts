@@ -159,7 +159,7 @@ export class TensorTree extends LitElement {
       if (there) there.push(entry);
       else layers.set(entry.layer, [entry]);
     }
-    return html`<h3>${title} <span>${entries.length}, ${size(bytes)}</span></h3>${
+    return html`<h3>${title} <span>${entries.length} tensors, ${size(bytes)}</span></h3>${
       Array.from(layers, ([layer, of]) =>
         layer === undefined
           ? of.map((entry) =>

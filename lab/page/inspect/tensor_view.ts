@@ -23,6 +23,7 @@ import type { TensorSource } from "./service.ts";
 import "./tensor_histogram.ts";
 import { draw, isExact, type Layer, layoutOf, type Scene } from "./tensor_map.ts";
 import "./tensor_rows.ts";
+import { type TensorViewState, usualTensorView } from "./tensor_view_state.ts";
 import { tensorViewStyle } from "./tensor_view_style.ts";
 import {
   aroundElement,
@@ -36,21 +37,6 @@ import {
   within,
   zoomed,
 } from "./viewport.ts";
-
-/** What a view can be cited by. */
-export interface TensorViewState {
-  rect?: Rect;
-  aggregate: Aggregate;
-  scale: ScaleKind;
-  /** The high end of a fixed scale. */
-  fixed?: number;
-  /** Values outside are faint. */
-  only?: { low: number; high: number };
-  /** At most two. */
-  pins: { row: number; column: number }[];
-}
-
-export const usualTensorView: TensorViewState = { aggregate: "extreme", scale: "quantile", pins: [] };
 
 interface Element_ {
   row: number;
