@@ -252,6 +252,13 @@ export class PrecisRuns extends LitElement {
     `;
   }
 
+  override updated(changed: Map<string, unknown>) {
+    if (!changed.has("tab")) return;
+    const list = this.querySelector<HTMLElement>(".tabs"),
+      tab = list?.querySelector<HTMLElement>("[aria-selected=true]");
+    if (list && tab) list.scrollLeft = tab.offsetLeft - list.offsetLeft - 60;
+  }
+
   private onTabKey(event: KeyboardEvent) {
     const at = tabs.indexOf(this.shown());
     const to = {

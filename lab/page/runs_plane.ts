@@ -20,7 +20,7 @@ export interface PlaneRun {
 /** What can be on the y axis. */
 const scores = ["objective/scores", "objective/rlhf_reward", "objective/raw_scores", "precis/gold_score"];
 
-const width = 520, height = 256, left = 46, right = 22, top = 10, bottom = 36;
+const height = 256, left = 46, right = 22, top = 10, bottom = 36;
 
 /** Means that a line is drawn through. */
 const parts = 48;
@@ -31,11 +31,15 @@ export class RunPlane extends LitElement {
     version: {},
     score: { state: true },
     at: { state: true },
+    wide: { state: true },
   };
   declare runs: readonly PlaneRun[];
   declare version: string;
   declare private score: string;
   declare private at: { run: PlaneRun; point: PlanePoint } | null;
+  /** Pixels across. */
+  declare private wide: number;
+  private resized = new ResizeObserver(() => this.wide = Math.max(240, this.clientWidth));
 
   static override styles = css`
     :host {
@@ -126,9 +130,21 @@ export class RunPlane extends LitElement {
     this.version = "";
     this.score = scores[0];
     this.at = null;
+    this.wide = 520;
+  }
+
+  override connectedCallback() {
+    super.connectedCallback();
+    this.resized.observe(this);
+  }
+
+  override disconnectedCallback() {
+    super.disconnectedCallback();
+    this.resized.disconnect();
   }
 
   override render() {
+    const width = this.wide;
     const there = scores.filter((name) => this.runs.some(({ columns }) => columns.curve("ppo", name)));
     const score = there.includes(this.score) ? this.score : there[0];
     const courses = this.runs.flatMap((run) => {
@@ -235,7 +251,7 @@ export class RunPlane extends LitElement {
   ) {
     const box = (event.currentTarget as SVGElement).getBoundingClientRect();
     const [x, y] = [
-      (event.clientX - box.left) / box.width * width,
+      (event.clientX - box.left) / box.width * this.wide,
       (event.clientY - box.top) / box.height * height,
     ];
     let nearest = Infinity;

@@ -42,6 +42,7 @@ const services = {
     return (await (await bench.gpu()).device.lost).message || "no reason was given";
   },
 
+  inspect: inspectService(bench),
   storage: storageService(stored, navigator.storage),
   writing: writingService(bench),
   inspect: inspectService(bench),
