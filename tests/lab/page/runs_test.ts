@@ -89,7 +89,9 @@ async function violations(page: Page): Promise<string[]> {
 }
 
 Deno.test(
-  `the view of runs needs at most 120 KiB at first, compressed${canBuild ? "" : " (skipped: vite cannot be loaded)"}`,
+  `the view of runs needs at most 120 KiB at first, compressed${
+    canBuild ? "" : " (skipped: vite cannot be loaded)"
+  }`,
   { ignore: !canBuild },
   async () => {
     await buildPage();
