@@ -119,7 +119,7 @@ export class RunCurves extends LitElement {
         : sections(found).map(({ title, names }) =>
           html`
             <section class="group" aria-label=${title || "Metrics"}>
-              ${title ? html`<h3>${title} <small>${names.length}</small></h3>` : nothing}
+              <h3 class=${title ? "" : "sr"}>${title || "metrics"} <small>${names.length}</small></h3>
               <div class="charts">${names.map((name) =>
                 keyed(`${this.stage} ${name}`, this.chart(name, look))
               )}</div>
