@@ -2,6 +2,7 @@
 import { css, html, LitElement, nothing, type PropertyValues } from "lit";
 import type { TensorEntry } from "../../inspect/types.ts";
 import { size } from "../numbers.ts";
+import { matches } from "./matches.ts";
 
 const groups = [
   ["weight", "Weights"],
@@ -207,16 +208,6 @@ export class TensorTree extends LitElement {
     if (at + step < 0) this.search();
     else stops[Math.min(stops.length - 1, at + step)]?.focus();
   }
-}
-
-/** Whether a tensor's name, ours or the published one, has all the words of what is looked for; `*` stands for anything. */
-export function matches(entry: Pick<TensorEntry, "name" | "published" | "role">, sought: string): boolean {
-  const names = [entry.name, entry.role, ...entry.published.map(({ name }) => name)];
-  return sought.toLowerCase().split(/\s+/).every((word) => {
-    const parts = word.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-    const expression = new RegExp(parts.join(".*"), "i");
-    return names.some((name) => expression.test(name));
-  });
 }
 
 customElements.define("tensor-tree", TensorTree);
