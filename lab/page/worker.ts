@@ -45,7 +45,6 @@ const services = {
   inspect: inspectService(bench),
   storage: storageService(stored, navigator.storage),
   writing: writingService(bench),
-  inspect: inspectService(bench),
   referee: refereeService(bench, () => page),
 };
 

@@ -47,14 +47,14 @@ export class TensorTree extends LitElement {
       max-height: var(--tree-height, calc(100vh - 240px));
       border-top: 1px solid var(--rule);
     }
-    h3 {
+    h2 {
       font: 600 12px/1.5 var(--sans);
       margin: 10px 0 2px;
       display: flex;
       justify-content: space-between;
       gap: 8px;
     }
-    h3 span {
+    h2 span {
       font-weight: 400;
       color: var(--muted);
     }
@@ -160,7 +160,7 @@ export class TensorTree extends LitElement {
       if (there) there.push(entry);
       else layers.set(entry.layer, [entry]);
     }
-    return html`<h3>${title} <span>${entries.length} tensors, ${size(bytes)}</span></h3>${
+    return html`<h2>${title} <span>${entries.length} tensors, ${size(bytes)}</span></h2>${
       Array.from(layers, ([layer, of]) =>
         layer === undefined
           ? of.map((entry) =>
