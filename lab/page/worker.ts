@@ -44,7 +44,6 @@ const services = {
 
   storage: storageService(stored, navigator.storage),
   writing: writingService(bench),
-  inspect: inspectService(bench),
   referee: refereeService(bench, () => page),
 };
 
