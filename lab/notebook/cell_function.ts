@@ -1,7 +1,27 @@
 /** A compiled cell (cells.ts) where it runs: without the compiler, which has no business there. */
 
-/** Names of all cells so far. Has no prototype: a name is there only if a cell defined it. */
-export type Scope = Record<string, unknown>;
+/** What a name stands for in all cells that mention it: the variable of the cell that declared it last. */
+export class Binding {
+  /** Absent until a cell has declared the name. */
+  get?: () => unknown = undefined;
+  set?: (value: unknown) => void = undefined;
+
+  set value(value: unknown) {
+    this.set!(value);
+  }
+  get value(): unknown {
+    return this.get!();
+  }
+}
+
+/**
+ * The names of all cells so far. A cell looks each of its names up once, when it starts: one object of all names would be a hash table
+ * to V8, and a name in a loop would cost twenty times as much.
+ */
+export interface Scope {
+  /** The one binding of a name, made where there is none. */
+  binding(name: string): Binding;
+}
 
 /** What the kernel gives to a cell for its static and dynamic imports: the module's namespace. */
 export type CellImporter = (
@@ -16,7 +36,7 @@ export type CellFunction = (
   display: unknown,
   console: unknown,
   imports: CellImporter,
-) => Promise<{ value?: unknown; defined: Scope }>;
+) => Promise<{ value?: unknown; defined: Record<string, unknown> }>;
 
 /** Parameters of the function whose body a compiled cell's code is. */
 export const cellParameters = ["$scope", "lab", "display", "console", "$imports"] as const;
@@ -26,12 +46,21 @@ const linesBefore = 2;
 
 /** An empty scope. */
 export function newScope(): Scope {
-  return Object.create(null);
+  const bindings = new Map<string, Binding>();
+  return {
+    binding(name) {
+      let binding = bindings.get(name);
+      if (!binding) bindings.set(name, binding = new Binding());
+      return binding;
+    },
+  };
 }
 
 /** Puts what a cell defined into the scope, live. */
-export function define(scope: Scope, defined: Scope): void {
-  Object.defineProperties(scope, Object.getOwnPropertyDescriptors(defined));
+export function define(scope: Scope, defined: Record<string, unknown>): void {
+  for (const [name, { get, set }] of Object.entries(Object.getOwnPropertyDescriptors(defined))) {
+    Object.assign(scope.binding(name), { get, set });
+  }
 }
 
 /** Kept from the start: a kernel takes it away from cells. */

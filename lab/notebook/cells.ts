@@ -4,7 +4,7 @@
  *     compileCell(source: string): CompiledCell                     throws CellSyntaxError { what, line, column }
  *     instantiateCell(code: string, sourceName?: string): CellFunction
  *     cellFrames(stack: string): CellFrame[]                        places of an error: { inside, sourceName, line }
- *     newScope(): Scope;  define(scope: Scope, defined: Scope): void
+ *     newScope(): Scope;  define(scope: Scope, defined: Record<string, unknown>): void
  *
  * A kernel does `const { value, defined } = await instantiateCell(code)(scope, lab, display, console, imports)`, then `define(scope, defined)`.
  *
@@ -60,7 +60,7 @@ export interface CompiledCell {
 }
 
 /** Names that the code around a cell goes by. */
-const kept = new Set(["$scope", "$imports", "$missing", "$value", "$new"]);
+const kept = /^\$(scope|imports|missing|value|new|\d+)$/;
 const takenName = (name: string) => `"${name}" is a name that the notebook keeps for itself; choose another`;
 
 type Refuse = (what: string, at: acorn.Position) => never;
@@ -90,7 +90,7 @@ function compile({ code, placeInSource }: Stripped): CompiledCell {
   const at = (offset: number) => acorn.getLineInfo(code, offset);
   for (const { name, start } of declared) {
     if (languageNames.has(name)) refuseAt(`"${name}" is JavaScript's own; choose another name`, at(start));
-    if (kept.has(name)) refuseAt(takenName(name), at(start));
+    if (kept.test(name)) refuseAt(takenName(name), at(start));
   }
   for (const { name, start } of free) {
     if (name === "arguments") refuseAt("A cell has no arguments; only a function has", at(start));
@@ -107,16 +107,19 @@ function compile({ code, placeInSource }: Stripped): CompiledCell {
     edits.insert(last.start, "$value = await (");
     edits.insert(last.end, ")");
   }
+  const outside = distinct(free.map(({ name }) => name));
   for (const reference of free) {
-    if (!languageNames.has(reference.name)) reroute(reference, edits, listed);
+    const at = outside.indexOf(reference.name);
+    if (at >= 0) reroute(reference, `$${at}`, edits, listed);
   }
+  const bindings = outside.map((name, i) => `const $${i}=$scope.binding(${JSON.stringify(name)});`).join("");
   rerouteImports(program, edits);
 
   const defines = declared.map(({ name }) => name);
   const accessors = defines.map((name) => `get ${name}(){return ${name}},set ${name}($new){${name}=$new},`);
   const missing = `const $missing=(name)=>{throw new ReferenceError(name+" is not defined")};`;
   return {
-    code: `"use strict";let $value;${missing}{${lookups}${edits.result()}\n` +
+    code: `"use strict";let $value;${missing}${bindings}{${lookups}${edits.result()}\n` +
       `;return {${hasValue ? "value:$value," : ""}defined:{__proto__:null,${accessors.join("")}}}}`,
     defines,
     changes: distinct([...free.filter(({ writes }) => writes).map(({ name }) => name), ...mutated]),
@@ -248,19 +251,19 @@ function statementStarts(program: acorn.Program): Set<number> {
   return starts;
 }
 
-/** Makes a mention of a name that the cell does not declare one of the scope's, or else of the world's. */
+/** Makes a mention of a name that the cell does not declare one of its binding, if there is one by then, or else of the world's. */
 function reroute(
   { name, start, end, writes, shorthand, typeofStart }: Reference,
+  binding: string,
   edits: Edits,
   listed: Set<number>,
 ): void {
-  const known = `${JSON.stringify(name)} in $scope`;
   const from = typeofStart ?? start;
   const before = (shorthand ? `${name}:` : "") + (listed.has(from) ? ";" : "");
   let by;
-  if (writes) by = `(${known}?$scope:$missing(${JSON.stringify(name)})).${name}`;
-  else if (typeofStart !== undefined) by = `(${known}?typeof $scope.${name}:typeof ${name})`;
-  else by = `(${known}?$scope.${name}:${name})`;
+  if (writes) by = `(${binding}.set?${binding}:$missing(${JSON.stringify(name)})).value`;
+  else if (typeofStart !== undefined) by = `(${binding}.get?typeof ${binding}.get():typeof ${name})`;
+  else by = `(${binding}.get?${binding}.get():${name})`;
   edits.replace(from, end, before + by);
 }
 
@@ -279,6 +282,6 @@ function refuseForeign(program: acorn.Program, code: string, refuseAt: Refuse): 
     if (one.type === "MetaProperty" && one.meta.name === "import") {
       refuseAt("A cell has no import.meta; it is no file", at());
     }
-    if (one.type === "Identifier" && kept.has(one.name)) refuseAt(takenName(one.name), at());
+    if (one.type === "Identifier" && kept.test(one.name)) refuseAt(takenName(one.name), at());
   });
 }

@@ -7,6 +7,7 @@ import { html } from "../report/html.ts";
 import { type Series, svgChart } from "./chart_picture.ts";
 import type { TensorStatistics } from "./held_tensor.ts";
 import type { DisplayOutput, MimeBundle } from "./ipynb.ts";
+import { tensorPicture } from "./tensor_picture.ts";
 
 /** A tensor in cells: at most 96 × 96 of them. */
 export interface TensorView {
@@ -79,6 +80,7 @@ export async function tensorBundle(
       digest,
       view: { rows, columns, width, height, aggregate: "extreme" },
     },
+    ...(width * height > 1 && { "image/png": await tensorPicture(view) }),
     "text/plain": `${name} ${dtype}[${shape.join(", ")}]  ${figures.join(", ")}`,
   };
 }

@@ -153,7 +153,7 @@ export class Model extends Handle {
   /**
    * What passes through the model while it reads ids or a text, by name: patterns such as "layers.*.attn.out", "layers.0.*", "hidden". With
    * `gradients`, also that of the mean cross-entropy (of the score, for a reward model) with respect to each, as "….grad", and with
-   * respect to parameters, as "parameters.….grad" where a pattern begins so.
+   * respect to weights, as "weights.….grad" where a pattern begins so.
    */
   capture(
     input: number[] | string,

@@ -7,6 +7,7 @@ import { scalarHead } from "../../kernels/scalar_head.ts";
 import { gatherRows } from "../../kernels/gather_rows.ts";
 import { Tensor } from "../../kernels/tensor.ts";
 import { drawnAt, generate } from "../generate.ts";
+import { makeRoomForGradients } from "../inspect/captures.ts";
 import { type Post, tldrQuery } from "../query.ts";
 import { copyByName, hiddenStates, publishedTensors, readByName, tokenBatch } from "../qwen2.ts";
 import { scores, sequenceScores } from "../scoring.ts";
@@ -135,7 +136,7 @@ export class HeldModel {
   /**
    * Copies of what passes through the model while it reads ids, by patterns of our names (`layers.*.attn.out`, `hidden`).
    * @param withGradients also of the mean cross-entropy of ids 1… (of the score, for a reward model): `….grad` of what matches, and
-   * `parameters.….grad` where a pattern matches `parameters.…`, for that shares names with what passes through
+   * `weights.….grad` where a pattern matches `weights.…`, for weights share names with what passes through
    */
   async capture(ids: number[], patterns: string[], withGradients: boolean): Promise<Map<string, HeldTensor>> {
     this.requireIds(ids, withGradients ? 2 : 1);
@@ -153,6 +154,7 @@ export class HeldModel {
       if (earlier) gpu.release(earlier);
       taken.set(name, copy);
     };
+    if (withGradients) makeRoomForGradients(model);
     const before = gpu.watcher;
     gpu.watcher = {
       see(gpu, name, tensor) {
@@ -160,30 +162,21 @@ export class HeldModel {
         keep(name, tensor);
       },
     };
-    // The gradient flows to whatever comes after a parameter that wants one; the norm of the first layer is the smallest of those.
-    const wanting = !withGradients
-      ? []
-      : [...model.parameters.tensors].filter(([name, tensor]) =>
-        !tensor.requiresGrad && (name === "layers.0.attn.norm" || matches(`parameters.${name}.grad`))
-      );
-    for (const [, tensor] of wanting) tensor.requiresGrad = true;
     try {
       gpu.scope(() => {
         const batch = tokenBatch(gpu, model, [ids], withGradients);
         if (withGradients) gpu.differentiate(() => this.loss(gpu, hiddenStates(gpu, model, batch), ids));
         else hiddenStates(gpu, model, batch);
       });
-      for (const [name, tensor] of wanting) if (tensor.grad) keep(`parameters.${name}.grad`, tensor.grad);
+      if (withGradients) {
+        for (const [name, { grad }] of model.parameters.tensors) if (grad) keep(`weights.${name}.grad`, grad);
+      }
     } catch (error) {
       for (const tensor of taken.values()) gpu.release(tensor);
       throw error;
     } finally {
       gpu.watcher = before;
-      for (const [, tensor] of wanting) {
-        if (tensor.grad) gpu.release(tensor.grad);
-        tensor.grad = null;
-        tensor.requiresGrad = false;
-      }
+      if (withGradients) model.parameters.freeze();
     }
     return new Map(Array.from(taken, ([name, tensor]) => [name, this.session.hold(gpu, tensor, name)]));
   }

@@ -9,6 +9,8 @@ import { samplePositions } from "./sketch.ts";
 /** The operation that made a tensor, so that it can be done again on a tape. */
 export interface Operation {
   name: string;
+  /** Names of its results where it has several. */
+  results?: readonly string[];
   inputs: readonly HeldTensor[];
   /** Encodes it; called once for the values, and once more within each differentiation. */
   run: (gpu: Gpu, inputs: Tensor[]) => Tensor[];

@@ -13,7 +13,7 @@ import type { CompiledCell } from "./cells.ts";
 import { display, jsonOf } from "./display.ts";
 import { Tensor } from "./handles.ts";
 import type { DisplayOutput, MimeBundle, Output } from "./ipynb.ts";
-import { Lab } from "./lab.ts";
+import { type CellContext, Lab } from "./lab.ts";
 import { cellConsole } from "./cell_console.ts";
 import { collectOutputs, errorOutput } from "./outputs.ts";
 import { randomStream } from "./random_stream.ts";
@@ -82,16 +82,23 @@ export class Realm {
   private readonly labels = new Map<string, string>();
   /** What cells hold with `using`, by cell. */
   private readonly held = new Map<string, unknown[]>();
-  private current: CellRun | null = null;
+  /** The cell that is running, or the last that did. */
+  private current: CellRun = new CellRun({ id: "none", seed: 0 }, new Map(), () => {});
+  /** Given to every cell: whatever calls them, a function of an earlier cell perhaps, speaks for the cell that is running. */
+  private readonly lab: Lab;
+  private readonly console = cellConsole((name, text) =>
+    this.current.put({ output_type: "stream", name, text })
+  );
 
-  constructor(private readonly lab: Transport) {
-    Math.random = () => this.current ? this.current.random() : 0.5;
+  constructor(private readonly transport: Transport) {
+    this.lab = new Lab(transport, () => this.current);
+    Math.random = () => this.current.random("Math.random");
     const world = globalThis as unknown as EventTarget;
     for (const kind of ["unhandledrejection", "error"]) {
       world.addEventListener?.(kind, (event) => {
         const { reason, error } = event as Event & { reason?: unknown; error?: unknown };
         event.preventDefault();
-        this.current?.strayError(reason ?? error);
+        this.current.strayError(reason ?? error);
       });
     }
   }
@@ -102,22 +109,54 @@ export class Realm {
     const start = performance.now();
     const sourceName = `cell-${id}`;
     this.labels.set(sourceName, label);
-    const cell = this.current = new CellRun(request, this.lab, this.labels, tell);
+    const cell = this.current = new CellRun(request, this.labels, tell);
     let status: CellResult["status"] = "ok";
     try {
       await this.dispose(id);
-      await this.lab.call({ cell: id, to: 0, method: "begin", args: [] }, () => {});
+      await this.transport.call({ cell: id, to: 0, method: "begin", args: [] }, () => {});
       const run = instantiateCell(compiled.code, sourceName);
-      const { value, defined } = await run(this.scope, cell.lab, cell.display, cell.console, cell.imports);
+      const { value, defined } = await run(this.scope, this.lab, this.display, this.console, this.imports);
       define(this.scope, defined);
       this.held.set(id, compiled.disposes.map((name) => defined[name]));
-      await cell.showResult(value);
+      await this.showResult(value);
     } catch (error) {
       status = "error";
       cell.fail(error);
     }
     if (!await cell.settle()) status = "error";
-    return { status, milliseconds: performance.now() - start, ...cell.finish() };
+    const milliseconds = performance.now() - start;
+    const { outputs, values } = cell.finish();
+    if (status === "ok" && values.length === 0 && outputs.length > 0) {
+      const request = { cell: id, to: 0, method: "words", args: [wordsOf(outputs)] };
+      const proof = await this.transport.call(request, () => {}).catch(() => null);
+      if (proof) values.push(proof as ValueRecord);
+    }
+    return { status, milliseconds, outputs, values };
+  }
+
+  /** What a cell calls as `display(value)`. */
+  private readonly display = async (value: unknown): Promise<void> => {
+    if (value instanceof Tensor) return await this.lab.show(value);
+    const plain = () => ({ "text/plain": typeof value === "string" ? value : textOf(value) });
+    const output = bundleOf(value).then((bundle) => display(bundle ?? plain()));
+    this.current.show(output);
+    await output;
+  };
+
+  /** Imports, static and dynamic: the kernel supplies "precis", and nothing else is to be had. */
+  private readonly imports: CellImporter = (specifier) => {
+    if (specifier === "precis") return Promise.resolve({ lab: this.lab, default: this.lab });
+    return Promise.reject(
+      new Error(`There is no "${specifier}" here: a cell can import "precis", which all else comes with.`),
+    );
+  };
+
+  /** The value of the cell's last expression. */
+  private async showResult(value: unknown): Promise<void> {
+    if (value === undefined) return;
+    if (value instanceof Tensor) return await this.lab.show(value);
+    const data = await bundleOf(value) ?? { "text/plain": textOf(value) };
+    this.current.put({ output_type: "execute_result", data, metadata: {}, execution_count: null });
   }
 
   private async dispose(id: string): Promise<void> {
@@ -132,11 +171,11 @@ export class Realm {
   }
 }
 
-/** One run of one cell: what it is given, and what it puts out. */
-class CellRun {
-  readonly lab: Lab;
-  readonly console: Console;
-  readonly random: () => number;
+/** One run of one cell: what it puts out and draws by chance. */
+class CellRun implements CellContext {
+  readonly cell: string;
+  readonly seed: number;
+  readonly knobs: Readonly<Record<string, unknown>>;
   private readonly collector = collectOutputs();
   /** Outputs in the order in which they were asked for; later ones wait for those before them. */
   private readonly waiting: {
@@ -146,56 +185,34 @@ class CellRun {
   }[] = [];
   private readonly pending = new Set<Promise<unknown>>();
   private readonly values: ValueRecord[] = [];
+  private readonly streams = new Map<string, () => number>();
   private told = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private over = false;
   private failure: unknown;
 
   constructor(
-    { id, seed, knobs = {} }: RunRequest,
-    lab: Transport,
+    { id, seed, knobs = {} }: Pick<RunRequest, "id" | "seed" | "knobs">,
     private readonly labels: ReadonlyMap<string, string>,
     private readonly tell: (event: CellEvent) => void,
   ) {
-    this.random = randomStream(seed, id, "Math.random");
-    this.console = cellConsole((name, text) => this.put({ output_type: "stream", name, text }));
-    this.lab = new Lab(lab, {
-      cell: id,
-      seed,
-      knobs,
-      show: (output) => this.show(output),
-      record: (value) => {
-        if (this.values.length < mostValues) this.values.push(value);
-      },
-      progress: (done, total, note) => {
-        if (!this.over) {
-          this.tell({ progress: { done: Number(done), total: Number(total), note: String(note) } });
-        }
-      },
-    });
+    this.cell = id;
+    this.seed = seed;
+    this.knobs = knobs;
   }
 
-  /** What a cell calls as `display(value)`. */
-  readonly display = async (value: unknown): Promise<void> => {
-    if (value instanceof Tensor) return await this.lab.show(value);
-    const bundle = await bundleOf(value);
-    this.put(display(bundle ?? { "text/plain": typeof value === "string" ? value : textOf(value) }));
-  };
+  record(value: ValueRecord): void {
+    if (this.values.length < mostValues) this.values.push(value);
+  }
 
-  /** Imports, static and dynamic: the kernel supplies "precis", and nothing else is to be had. */
-  readonly imports: CellImporter = (specifier) => {
-    if (specifier === "precis") return Promise.resolve({ lab: this.lab, default: this.lab });
-    return Promise.reject(
-      new Error(`There is no "${specifier}" here: a cell can import "precis", which all else comes with.`),
-    );
-  };
+  progress(done: number, total: number, note: string): void {
+    if (!this.over) this.tell({ progress: { done: Number(done), total: Number(total), note: String(note) } });
+  }
 
-  /** The value of the cell's last expression. */
-  async showResult(value: unknown): Promise<void> {
-    if (value === undefined) return;
-    if (value instanceof Tensor) return await this.lab.show(value);
-    const data = await bundleOf(value) ?? { "text/plain": textOf(value) };
-    this.put({ output_type: "execute_result", data, metadata: {}, execution_count: null });
+  random(stream: string): number {
+    let next = this.streams.get(stream);
+    if (!next) this.streams.set(stream, next = randomStream(this.seed, this.cell, stream));
+    return next();
   }
 
   fail(error: unknown): void {
@@ -224,12 +241,12 @@ class CellRun {
     return { outputs: this.collector.list(), values: this.values };
   }
 
-  private put(output: Output): void {
+  put(output: Output): void {
     this.waiting.push({ ready: output, kept: () => {} });
     this.drain();
   }
 
-  private show(output: DisplayOutput | Promise<DisplayOutput>): (other: DisplayOutput) => void {
+  show(output: DisplayOutput | Promise<DisplayOutput>): (other: DisplayOutput) => void {
     let place: number | undefined;
     let latest: DisplayOutput | undefined;
     const slot: CellRun["waiting"][number] = {
@@ -278,6 +295,17 @@ class CellRun {
       if (!this.over) this.tell({ outputs: this.collector.list() });
     }, wait);
   }
+}
+
+/** What of outputs a reader reads. */
+function wordsOf(outputs: readonly Output[]): string {
+  return outputs.map((output) =>
+    output.output_type === "stream"
+      ? output.text
+      : output.output_type === "error"
+      ? output.evalue
+      : String(output.data["text/plain"] ?? "")
+  ).join("\n");
 }
 
 /** What an object says of itself for Jupyter. */

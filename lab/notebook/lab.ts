@@ -1,5 +1,5 @@
 /**
- * The `lab` of a notebook, as its cells see it: one object, everything on it asynchronous but random numbers, knobs and progress. The same
+ * The `lab` of a notebook, as its cells see it: one object for all of them, everything on it asynchronous but random numbers, knobs and progress. The same
  * class serves in the page's frame, in the headless worker and in JupyterLab's kernel; what needs a device or data it asks of the host
  * (lab_object.ts), whichever way that is reached.
  *
@@ -28,12 +28,11 @@ import {
 import { type DrawingOptions, handleKinds, Model, Tensor } from "./handles.ts";
 import type { DisplayOutput, MimeBundle } from "./ipynb.ts";
 import { Ops } from "./lab_ops.ts";
-import { randomStream } from "./random_stream.ts";
 import type { Tier, Tolerance, ValueRecord } from "./records.ts";
 import { textOf } from "./text_of.ts";
 import { Caller, type Transport } from "./transport.ts";
 
-/** What a running cell gives its lab. */
+/** What a running cell gives the lab. */
 export interface CellContext {
   /** The cell's id. */
   cell: string;
@@ -46,6 +45,8 @@ export interface CellContext {
   /** Keeps a proof of a value; see digests.ts. */
   record(value: ValueRecord): void;
   progress(done: number, total: number, note: string): void;
+  /** The next number of one of the cell's streams. */
+  random(stream: string): number;
 }
 
 /** Where the lab runs. */
@@ -97,10 +98,10 @@ export class Lab {
   /** Our kernels as operations on tensors. */
   readonly ops: Ops;
   private readonly caller: Caller;
-  private readonly streams = new Map<string, () => number>();
 
-  constructor(transport: Transport, private readonly context: CellContext) {
-    this.caller = new Caller(transport, context.cell, handleKinds);
+  /** @param context the cell that is running: functions of an earlier cell show what they show where they are called */
+  constructor(transport: Transport, private readonly context: () => CellContext) {
+    this.caller = new Caller(transport, () => context().cell, handleKinds);
     this.ops = new Ops(this.caller);
   }
 
@@ -252,7 +253,7 @@ export class Lab {
     const { models = [], caption, ...drawing } = options;
     const written: { model: string; text: string; done: boolean; tokens: StripToken[] }[] = [];
     const bundle = () => display(postBundle(post, written), caption);
-    const replace = this.context.show(bundle());
+    const replace = this.context().show(bundle());
     for (const one of models) {
       const model = typeof one === "string" ? await this.model(one) : one;
       const entry = { model: model.place, text: "", done: false, tokens: [] as StripToken[] };
@@ -278,15 +279,15 @@ export class Lab {
   /** Knobs that the reader turns, { beta: { value, min, max, step } }: their current values, those given where nobody turns any. */
   knobs<K extends Record<string, Knob>>(knobs: K): { [Name in keyof K]: Widened<K[Name]["value"]> } {
     const values = Object.fromEntries(
-      Object.entries(knobs).map(([name, knob]) => [name, knobValue(knob, this.context.knobs[name])]),
+      Object.entries(knobs).map(([name, knob]) => [name, knobValue(knob, this.context().knobs[name])]),
     );
-    this.context.show(display(knobsBundle(knobs, values)));
+    this.context().show(display(knobsBundle(knobs, values)));
     return values as { [Name in keyof K]: Widened<K[Name]["value"]> };
   }
 
   /** Tells the reader how far the cell is. */
   progress(done: number, total: number, note = ""): void {
-    this.context.progress(done, total, note);
+    this.context().progress(done, total, note);
   }
 
   // ---- proof ----
@@ -301,6 +302,9 @@ export class Lab {
     const values = (value: unknown) => value instanceof Tensor ? value.values() : Promise.resolve(value);
     const result = check(name, await values(found), await values(expected), expectation);
     await this.put(checkBundle(result));
+    const value = found instanceof Tensor ? found : numbersOf(found);
+    const numeric = value instanceof Tensor || ArrayBuffer.isView(value) || typeof value === "number";
+    await this.record(name, value, { tier: numeric ? result.tier : "A", tolerance: result.tolerance });
     return result.passed;
   }
 
@@ -314,26 +318,28 @@ export class Lab {
     options: { tier?: Tier; tolerance?: Partial<Tolerance> } = {},
   ): Promise<void> {
     const held = value instanceof Tensor || ArrayBuffer.isView(value) ? value : jsonOf(value);
-    this.context.record(await this.ask("record", name, held, options));
+    const context = this.context();
+    context.record(await this.ask("record", name, held, options));
   }
 
   // ---- chance ----
 
   /** The next random number in [0, 1): the cell's own stream, the same at every run, whatever other cells draw. */
   random(stream = ""): number {
-    let next = this.streams.get(stream);
-    if (!next) {
-      next = randomStream(this.context.seed, this.context.cell, `lab ${stream}`);
-      this.streams.set(stream, next);
-    }
-    return next();
+    return this.context().random(stream);
   }
 
   private async put(bundle: MimeBundle | Promise<MimeBundle>, caption?: string): Promise<void> {
     const output = Promise.resolve(bundle).then((bundle) => display(bundle, caption));
-    this.context.show(output);
+    this.context().show(output);
     await output;
   }
+}
+
+/** Lists of numbers as such; all else as it is. */
+function numbersOf(value: unknown): unknown {
+  const numbers = Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === "number");
+  return numbers ? Float64Array.from(value) : value;
 }
 
 type Widened<T> = T extends number ? number : T extends boolean ? boolean : string;

@@ -42,7 +42,9 @@ export interface Lab extends LabHost {
   gpuMilliseconds(cell: string): number;
   /** What the notebook's handles hold. */
   memory(): ReturnType<Session["memory"]>;
-  /** Frees everything that cells made: a clean start. */
+  /** Resolves once every call that was made so far is answered: its work on the device has ended. */
+  settled(): Promise<void>;
+  /** Frees everything that cells made: a clean start. Calls that are still being answered should be {@link settled}. */
   reset(): void;
 }
 
@@ -202,6 +204,12 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
       return await recordValue(name, tier, { shape: value.shape, data: await value.values() }, how);
     },
 
+    /** Proof of what a cell printed, where that may be figures of the device's; else its words speak for themselves. */
+    async words(_, args) {
+      if (!session.deviceInUse) return null;
+      return await recordValue("what it puts out", "B", args.text(0, "the words"), { stack: await stack() });
+    },
+
     memory() {
       return session.memory();
     },
@@ -210,9 +218,11 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
   /** What floats depend on beside their inputs. */
   const stack = async () => {
     const { adapter, driver, runtime } = (await session.gpu()).facts;
+    // What of Précis counts is its kernels.
+    const { precis: _, ...implementation } = versions;
     return await stackDigest({
       adapter: `${adapter} ${driver}`,
-      implementation: `${runtime} ${JSON.stringify(versions)}`,
+      implementation: `${runtime} ${JSON.stringify(implementation)}`,
       kernels: await kernelsDigest(),
     });
   };
@@ -318,6 +328,9 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
       const digests: Record<string, string> = {};
       for (const [place, { open }] of opened) digests[place] = await open.digest();
       return digests;
+    },
+    async settled() {
+      await last;
     },
     gpuMilliseconds: (cell) => gpuTime.get(cell) ?? 0,
     memory: () => session.memory(),

@@ -48,6 +48,7 @@ async function several<Name extends string>(
 ): Promise<Record<Name, HeldTensor>> {
   const results = await session.compute({
     name: nameOf(args),
+    results: names,
     inputs,
     run(gpu, tensors) {
       const outputs = run(gpu, tensors);

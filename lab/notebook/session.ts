@@ -91,10 +91,7 @@ export class Session {
     for (const input of operation.inputs) input.requireAlive();
     const tensors = gpu.scope(() => operation.run(gpu, operation.inputs.map((input) => input.onDevice())));
     return tensors.map((tensor, result) =>
-      this.hold(gpu, tensor, `${operation.name}${tensors.length > 1 ? ` ${result}` : ""}`, {
-        by: operation,
-        result,
-      })
+      this.hold(gpu, tensor, operation.results?.[result] ?? operation.name, { by: operation, result })
     );
   }
 

@@ -34,13 +34,13 @@ export type HandleKinds = Record<
   new (caller: Caller, number: number, facts: Record<string, never>) => Handle
 >;
 
-/** Calls on behalf of one cell. */
+/** Calls on behalf of whichever cell is running. */
 export class Caller {
   private readonly known = new Map<number, Handle>();
 
   constructor(
     private readonly transport: Transport,
-    private readonly cell: string,
+    private readonly cell: () => string,
     private readonly kinds: HandleKinds,
   ) {}
 
@@ -50,7 +50,7 @@ export class Caller {
     const callbacks: ((...args: unknown[]) => void)[] = [];
     try {
       const sent = trimmed(args).map((value) => this.outgoing(value, callbacks));
-      const request = { cell: this.cell, to, method, args: sent };
+      const request = { cell: this.cell(), to, method, args: sent };
       const value = await this.transport.call(
         request,
         (callback, args) => callbacks[callback]?.(...args.map((value) => this.incoming(value))),

@@ -2,6 +2,7 @@
 import { expose, type ProxyMarked } from "comlink";
 import { openDevice } from "../../kernels/device.ts";
 import { Gpu } from "../../kernels/gpu.ts";
+import { inspectService } from "../inspect/service.ts";
 import { isDemoPlace, Workbench } from "../workbench.ts";
 import { notebookService } from "../notebook_service.ts";
 import { writingService } from "../writing_service.ts";
