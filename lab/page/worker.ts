@@ -43,6 +43,7 @@ const services = {
   },
 
   storage: storageService(stored, navigator.storage),
+  inspect: inspectService(bench),
   writing: writingService(bench),
   referee: refereeService(bench, () => page),
 };
