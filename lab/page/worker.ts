@@ -44,6 +44,7 @@ const services = {
   lost: (): Promise<string> => lost.promise,
 
   storage: storageService(stored, navigator.storage),
+  inspect: inspectService(bench),
   writing: writingService(bench),
   notebook: notebookService(bench, {
     browser: /(?:Firefox|Chrom(?:e|ium)|Version)\/[\d.]+/.exec(navigator.userAgent)?.[0] ?? "unknown",
