@@ -8,6 +8,8 @@ import type { Workbench } from "./workbench.ts";
 export function notebookService(bench: Workbench, versions: Record<string, string>) {
   let open: { lab: Lab; end: () => Promise<void> } | null = null;
 
+  let last: { key: string; lab: Lab } | null = null;
+
   const close = async (): Promise<void> => {
     const closing = open;
     open = null;
@@ -18,16 +20,19 @@ export function notebookService(bench: Workbench, versions: Record<string, strin
     /** Answers the calls that come through a port, in place of whatever notebook was open before. */
     async open(port: MessagePort, options: { seed: number; grant: Grant }): Promise<void> {
       await close();
-      const lab = labObject(bench, { ...options, versions });
-      let last: Promise<unknown> = Promise.resolve(), over = false;
+      const key = JSON.stringify(options);
+      // The same notebook again, with a new kernel: what was read for it need not be read anew.
+      const lab = last?.key === key ? last.lab : labObject(bench, { ...options, versions });
+      last = { key, lab };
+      let before: Promise<unknown> = Promise.resolve(), over = false;
       // One after the other here already, so that those that wait as it is closed never begin.
       const host: LabHost = {
         call(request, event) {
-          const result = last.then(() => {
+          const result = before.then(() => {
             if (over) throw new Error("The notebook was closed.");
             return lab.call(request, event);
           });
-          last = result.catch(() => {});
+          before = result.catch(() => {});
           return result;
         },
       };
@@ -37,7 +42,7 @@ export function notebookService(bench: Workbench, versions: Record<string, strin
         async end() {
           over = true;
           stop();
-          await last;
+          await before;
           lab.reset();
         },
       };

@@ -320,7 +320,7 @@ export class PostView extends LitElement {
     const panel = { summarises: place }, key = keyOf(panel), written = this.shown[key]?.written;
     return html`
       <section class="summary" aria-label=${`Summary by ${nameOf(place)}`}>
-        <h3>Its summary, by ${nameOf(place)}</h3>
+        <h2>Its summary, by ${nameOf(place)}</h2>
         <p class="text">${written?.text ??
           (this.busy === key ? "" : html`<span class="hint">Nothing yet: “Summarise” writes one.</span>`)}</p>
         ${this.result(panel, "Tokens of the summary")}
@@ -334,7 +334,7 @@ export class PostView extends LitElement {
     const panel = { rates: this.models[0] };
     return html`
       <section class="own" aria-label="Your summary">
-        <h3>A summary of your own, rated by ${nameOf(panel.rates)}</h3>
+        <h2>A summary of your own, rated by ${nameOf(panel.rates)}</h2>
         <form class="row" @submit=${(event: Event) => {
           event.preventDefault();
           this.compute(panel);

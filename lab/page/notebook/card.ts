@@ -2,7 +2,7 @@
 import { html, LitElement, nothing } from "lit";
 import { type Grant, strangersGrant } from "../../notebook/grant.ts";
 import { isCode, type Notebook } from "../../notebook/ipynb.ts";
-import { isDemoPlace } from "../../workbench.ts";
+import { isDemoPlace } from "../../demo/places.ts";
 import { programDigest } from "./library.ts";
 import { keepGrant } from "./storage.ts";
 

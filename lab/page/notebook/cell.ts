@@ -100,7 +100,6 @@ export class NotebookCell extends LitElement {
       source: this.cell.source,
       language: isCode(this.cell) ? "typescript" : "markdown",
       label: `Cell ${this.position}, ${isCode(this.cell) ? "code" : "text"}`,
-      api: [],
       names: this.names,
       changed: (source) => this.does({ act: "source", source }),
       left: () => this.does({ act: "leave" }),
@@ -158,11 +157,13 @@ export class NotebookCell extends LitElement {
     const shown = open || this.editing;
     const source = shown ? this.source(cell) : nothing;
     const peek = html`
-      <button type="button" class="peek" aria-expanded=${shown}
-        aria-label=${shown ? `Hide the code of cell ${position}` : `Show the code of cell ${position}`}
-        @click=${() => this.does({ act: "reveal" })}><span aria-hidden="true">${shown
-          ? "▾"
-          : "▸"}</span>${shown ? nothing : html`<code>${first || "empty"}</code>`}</button>
+      <button type="button" class="peek" aria-expanded=${shown} @click=${() =>
+        this.does({ act: "reveal" })}><span
+        aria-hidden="true">${shown ? "▾" : "▸"}</span><span class="visually-hidden">${shown
+          ? "Hide"
+          : "Show"} the code of cell ${position}</span>${shown
+          ? nothing
+          : html`<code>${first || "empty"}</code>`}</button>
     `;
     const outputs = cell.outputs.length === 0
       ? nothing

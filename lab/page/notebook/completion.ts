@@ -17,7 +17,9 @@ export function labCompletions(api: readonly ApiEntry[], names: () => readonly s
     const member = context.matchBefore(/[A-Za-z_$][\w$]*(?:\.[\w$]*)+/);
     if (member) {
       const owner = member.text.replace(/\.[^.]*$/, "");
-      const options = membersOf(owner, api);
+      const known = membersOf(owner, api);
+      // Of what a name stands for nothing is known: most likely it is something that the lab gave.
+      const options = known.length > 0 ? known : ["Model", "Tensor"].flatMap((kind) => membersOf(kind, api));
       return options.length === 0
         ? null
         : { from: member.from + owner.length + 1, options, validFor: /^[\w$]*$/ };

@@ -1,5 +1,6 @@
 /** The editor of a cell: CodeMirror, loaded when the first cell is edited, and the same colours for code that is only read. */
 import {
+  acceptCompletion,
   autocompletion,
   closeBrackets,
   closeBracketsKeymap,
@@ -28,6 +29,7 @@ import {
 } from "@codemirror/view";
 import { highlightCode, tags } from "@lezer/highlight";
 import { type ApiEntry, labCompletions, labEntryAt } from "./completion.ts";
+import { reference } from "./reference.ts";
 
 /** Colours are classes of the style sheet, so that code that is only read has them too. */
 const colours = HighlightStyle.define([
@@ -48,8 +50,6 @@ export interface EditorOptions {
   language: "typescript" | "markdown";
   /** What those hear who do not see the editor. */
   label: string;
-  /** What `lab` has, for completion and help. */
-  api: readonly ApiEntry[];
   /** Names that cells before this one define. */
   names: () => readonly string[];
   changed(source: string): void;
@@ -108,7 +108,7 @@ export function openEditor(cell: string, options: EditorOptions): CellEditor {
 const histories = { history: historyField };
 
 function extensionsOf(options: EditorOptions): Extension[] {
-  const { language, label, api, names, changed, left, ran, beyond } = options;
+  const { language, label, names, changed, left, ran, beyond } = options;
   const run = (how: "stay" | "next" | "insert") => () => (ran(how), true);
   const leave = (direction: -1 | 1) => ({ state }: EditorView) => {
     const { main } = state.selection, line = state.doc.lineAt(main.head).number;
@@ -142,10 +142,10 @@ function extensionsOf(options: EditorOptions): Extension[] {
         lintGutter(),
         highlightActiveLine(),
         autocompletion(),
-        typescriptLanguage.data.of({ autocomplete: labCompletions(api, names) }),
+        typescriptLanguage.data.of({ autocomplete: labCompletions(reference, names) }),
         typescriptLanguage.data.of({ autocomplete: localCompletionSource }),
         hoverTooltip((view, position) => {
-          const found = labEntryAt(view.state.doc.toString(), position, api);
+          const found = labEntryAt(view.state.doc.toString(), position, reference);
           return found &&
             { pos: found.from, end: found.to, above: true, create: () => ({ dom: helpOf(found.entry) }) };
         }),
@@ -154,6 +154,7 @@ function extensionsOf(options: EditorOptions): Extension[] {
     keymap.of([
       ...closeBracketsKeymap,
       ...completionKeymap,
+      { key: "Tab", run: acceptCompletion },
       { key: "Escape", run: () => (left(), true) },
       { key: "ArrowUp", run: leave(-1) },
       { key: "ArrowDown", run: leave(1) },

@@ -176,7 +176,9 @@ export class LaneStrip extends LitElement {
     const numbers = this.lanes.map((lane, n) =>
       typeof values[n] === "number" ? `${lane} ${formatFigure(values[n])}` : ""
     );
-    return `${text.trim() || "blank"}: ${numbers.filter(Boolean).join(", ")}`;
+    return `${text === "<|endoftext|>" ? "end" : text.trim() || "blank"}: ${
+      numbers.filter(Boolean).join(", ")
+    }`;
   }
 
   private readout() {

@@ -164,7 +164,11 @@ export class Runner {
 
   /** A cell was changed: after a moment, what depends on it is found anew. */
   edited(): void {
-    this.certified = null;
+    const cells = this.open.codeCells;
+    const same = this.certified?.cells.length === cells.length &&
+      cells.every(({ id }, i) => this.certified!.cells[i].id === id);
+    // What was verified still is, but for what an edit makes stale.
+    if (!same) this.certified = null;
     clearTimeout(this.analysing);
     this.analysing = setTimeout(() => this.analyse(), 150);
   }
@@ -207,7 +211,7 @@ export class Runner {
   runAll(): void {
     if (this.working) return;
     this.start(async () => {
-      const stored = structuredClone(this.open.notebook) as Notebook;
+      const stored = withoutFailures(this.open.notebook);
       this.endKernel("All cells run anew.");
       this.knobs.clear();
       this.certified = null;
@@ -276,10 +280,18 @@ export class Runner {
     const inputs = await this.inputsOf(id);
     const run: CellRun = { id, source: cell.source, inputs, status: "failed", values: [], outputs: [] };
     const { seed } = this.open.notebook.metadata.lab;
+    const before = cell.outputs;
+    let lost = false;
     this.running = id;
     this.progress = undefined;
     this.faults.delete(id);
     this.outdated.delete(id);
+    if (this.certified) {
+      const cells = this.certified.cells.map((one) =>
+        one.id === id ? { ...one, verdict: "unproven" as const } : one
+      );
+      this.certified = { ...this.certified, cells, certified: false };
+    }
     this.changed();
     const heard = (event: CellEvent) => {
       if (this.running !== id) return;
@@ -306,11 +318,17 @@ export class Runner {
       } else if (!(error instanceof KernelStopped)) {
         this.endKernel(message);
         this.fail(error);
+        lost = true;
       }
     } finally {
       this.running = null;
-      const values = [...run.values];
-      this.open.setOutputs(id, [...run.outputs], position, { inputs, ...(values.length > 0 && { values }) });
+      const { outputs, values } = run;
+      // Where the GPU went, what the cell had put out before is worth more than half of what it would have put out now.
+      if (lost) cell.outputs = before;
+      else {this.open.setOutputs(id, [...outputs], position, {
+          inputs,
+          ...(values.length > 0 && { values: [...values] }),
+        });}
     }
     return run;
   }
@@ -407,6 +425,19 @@ export class Runner {
     clearTimeout(this.analysing);
     this.endKernel("The notebook was closed.");
   }
+}
+
+/** A copy of a notebook in which cells that failed have put out nothing: that they fail no more is no difference. */
+function withoutFailures(notebook: Notebook): Notebook {
+  const copy = structuredClone(notebook);
+  for (const cell of copy.cells) {
+    if (cell.cell_type !== "code" || !cell.outputs.some(({ output_type }) => output_type === "error")) {
+      continue;
+    }
+    Object.assign(cell, { outputs: [], execution_count: null });
+    delete cell.metadata.lab;
+  }
+  return copy;
 }
 
 /** The lines of the cell that an error's trace names. */

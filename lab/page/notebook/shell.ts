@@ -33,7 +33,7 @@ export function barView(page: Commands, { standing, keeping, reading, menu, turn
     page.share(how);
   };
   return html`
-    <header class="bar">
+    <section class="bar" aria-label="Notebook">
       <div class="standing" aria-live="polite">${standing
         ? standingView(standing, go)
         : nothing}${keeping?.state === "kept"
@@ -62,12 +62,12 @@ export function barView(page: Commands, { standing, keeping, reading, menu, turn
           </span>
           <button type="button" @click=${() => page.openList()}>Open</button>
           <button type="button" @click=${() => page.openNew()}>New</button>
-          <button type="button" class="quiet" aria-label="All actions" title="All actions (Ctrl K)"
-            @click=${() => page.showActions()}><kbd>Ctrl K</kbd></button>
-          <button type="button" class="quiet" aria-label="Keys" title="Keys (?)"
-            @click=${() => page.showKeys()}><kbd>?</kbd></button>
+          <button type="button" class="quiet" title="All actions" @click=${() =>
+            page.showActions()}><kbd>Ctrl K</kbd> <span class="visually-hidden">All actions</span></button>
+          <button type="button" class="quiet" title="Keys" @click=${() =>
+            page.showKeys()}><kbd>?</kbd> <span class="visually-hidden">Keys</span></button>
         </div>
-    </header>
+    </section>
   `;
 }
 

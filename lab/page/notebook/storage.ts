@@ -128,16 +128,25 @@ export async function appendChanges(
     throw new WrittenElsewhere("This notebook was changed in another tab.");
   }
   const now: Kept = { ...before, title, changed: Date.now(), revision: revision + 1 };
-  await notebooks.put(now);
-  for (const change of changes) await journal.add({ notebook: id, change });
-  if (await journal.index("notebook").count(id) > foldAfter) {
-    const snapshots = tx.objectStore("snapshots");
-    const all = await journal.index("notebook").getAll(id);
-    const folded = all.reduce((so, { change }) => applied(so, change), (await snapshots.get(id))!);
-    await snapshots.put(folded, id);
-    await clearJournal(journal, id);
+  try {
+    await notebooks.put(now);
+    for (const change of changes) await journal.add({ notebook: id, change });
+    if (await journal.index("notebook").count(id) > foldAfter) {
+      const snapshots = tx.objectStore("snapshots");
+      const all = await journal.index("notebook").getAll(id);
+      const folded = all.reduce((so, { change }) => applied(so, change), (await snapshots.get(id))!);
+      await snapshots.put(folded, id);
+      await clearJournal(journal, id);
+    }
+    await tx.done;
+  } catch (error) {
+    tx.done.catch(() => {});
+    // Where the storage is full it has ended already.
+    try {
+      tx.abort();
+    } catch { /* it has */ }
+    throw error;
   }
-  await tx.done;
   tell(now);
   return now;
 }

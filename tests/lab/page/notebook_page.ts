@@ -91,8 +91,16 @@ export async function writeNotebook(page: Page, ...sources: string[]): Promise<v
     await page.locator(".cm-content").waitFor();
     await page.keyboard.press("ControlOrMeta+a");
     await page.keyboard.insertText(source);
+    await leaveEditor(page);
+  }
+}
+
+/** The first Escape may only close a list of completions. */
+export async function leaveEditor(page: Page): Promise<void> {
+  const editor = page.locator(".cm-content");
+  while (await editor.count() > 0) {
     await page.keyboard.press("Escape");
-    await page.locator(".cm-content").waitFor({ state: "detached" });
+    await page.waitForTimeout(100);
   }
 }
 
@@ -102,7 +110,7 @@ export function cell(page: Page, position: number): Locator {
 }
 
 export async function statusOf(page: Page, position: number): Promise<string> {
-  const classes = await cell(page, position).locator("section").getAttribute("class");
+  const classes = await cell(page, position).locator("section.cell").getAttribute("class");
   return classes!.split(/\s+/).at(-1)!;
 }
 

@@ -6,6 +6,7 @@ import { browserTest, closeBrowser } from "./browser.ts";
 import {
   cell,
   idle,
+  leaveEditor,
   notebookOf,
   openFile,
   outputOf,
@@ -20,7 +21,7 @@ const root = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
 const shippedFile = () => Deno.readTextFile(`${root}public/notebooks/welcome.ipynb`);
 
 /** Puts the keyboard on a cell as a whole. */
-const choose = (page: Page, position: number) => cell(page, position).locator("section").focus();
+const choose = (page: Page, position: number) => cell(page, position).locator("section.cell").focus();
 
 /** Writes a source over a cell's, by hand. */
 async function rewrite(page: Page, position: number, source: string): Promise<void> {
@@ -29,8 +30,7 @@ async function rewrite(page: Page, position: number, source: string): Promise<vo
   await page.locator(".cm-content").waitFor();
   await page.keyboard.press("ControlOrMeta+a");
   await page.keyboard.insertText(source);
-  await page.keyboard.press("Escape");
-  await page.locator(".cm-content").waitFor({ state: "detached" });
+  await leaveEditor(page);
 }
 
 browserTest("what the page loads before it can be read is at most 200 KiB, compressed", async () => {
@@ -112,7 +112,7 @@ browserTest(
       assertEquals(await Promise.all([2, 3, 4, 5].map((i) => statusOf(page, i))), [
         "stale",
         "stale",
-        "verified",
+        "fresh",
         "stale",
       ]);
       assertMatch(await cell(page, 2).locator(".foot").innerText(), /its source was edited/);
@@ -160,7 +160,7 @@ browserTest("Jupyter's keys, the palette and the sheet of keys", async () => {
     await page.keyboard.press("a");
     await page.locator(".cm-content").waitFor();
     await page.keyboard.insertText("above");
-    await page.keyboard.press("Escape");
+    await leaveEditor(page);
     await page.keyboard.press("m");
     assertMatch((await chosen())!, /^Cell 2, text/);
     await page.keyboard.press("y");
@@ -180,7 +180,8 @@ browserTest("Jupyter's keys, the palette and the sheet of keys", async () => {
     await page.keyboard.press("Alt+Enter");
     await page.locator("notebook-cell").nth(4).waitFor();
     await page.locator(".output").filter({ hasText: "42" }).waitFor();
-    await page.keyboard.press("Escape");
+    await page.locator(".cm-content").waitFor();
+    await leaveEditor(page);
 
     await page.keyboard.press("?");
     await page.locator("key-sheet").getByText("Run all from clean").waitFor();
@@ -211,7 +212,7 @@ browserTest("the editor completes lab's methods and explains them", async () => 
     assertMatch(await option.innerText(), /^model/);
     await page.locator(".cm-completionInfo").getByText("Opens a model").waitFor();
     await page.keyboard.press("Tab");
-    await page.keyboard.press("Enter");
+    assertEquals(await page.locator(".cm-content").innerText(), "await lab.model");
     await page.locator(".cm-content").getByText("model").hover();
     await page.locator(".api-help").getByText("Opens a model").waitFor();
   });
@@ -437,15 +438,14 @@ browserTest(
         await page.locator(".tok-keyword").first().waitFor();
         await look(`${where}, all code`);
         await page.keyboard.press("r");
-        for (
-          const [name, dialog] of [["Keys", "key-sheet"], ["All actions", "action-palette"], [
-            "Open",
-            "open-dialog",
-          ]]
-        ) {
-          await page.getByRole("button", { name, exact: true }).click();
+        const dialogs: [RegExp, string][] = [[/Keys$/, "key-sheet"], [/All actions/, "action-palette"], [
+          /^Open$/,
+          "open-dialog",
+        ]];
+        for (const [name, dialog] of dialogs) {
+          await page.getByRole("button", { name }).click();
           await page.locator(`${dialog} dialog`).waitFor();
-          await look(`${where}, ${name}`);
+          await look(`${where}, ${dialog}`);
           await page.keyboard.press("Escape");
         }
       }

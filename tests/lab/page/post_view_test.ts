@@ -15,7 +15,6 @@ import { type ShownToken, summarise, type Writer } from "../../../lab/summarise.
 import { loadTokenizer } from "../../../lab/tokenizer.ts";
 import { testRuntime } from "../../kernels/testing.ts";
 import { llama2cEncoder, readLlama2c, storiesCheckpoint, storiesData } from "../stories.ts";
-import { compressedBytes } from "./assets.ts";
 import { browserTest, closeBrowser, openBrowser } from "./browser.ts";
 
 const root = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
