@@ -352,7 +352,8 @@ export class PostView extends LitElement {
     const key = keyOf(panel), shown = this.shown[key], busy = this.busy === key;
     const stale = shown && !busy && shown.source !== "" && shown.of !== this.identity(panel);
     return html`
-      <token-strip .tokens=${shown?.written.tokens ?? []} label=${label}></token-strip>
+      <token-strip ?filled=${shown !== undefined} .tokens=${shown?.written.tokens ??
+        []} label=${label}></token-strip>
       <p class="source ${stale ? "stale" : ""}" aria-live=${busy ? "off" : "polite"}>${busy
         ? html`<span class="busy">${this.status} …</span>`
         : html`${

@@ -207,13 +207,11 @@ browserTest("the editor completes lab's methods and explains them", async () => 
     await page.keyboard.press("Escape");
     await page.keyboard.press("ControlOrMeta+a");
     await page.keyboard.type("await lab.mod");
-    const option = page.locator(".cm-tooltip-autocomplete li").first();
-    await option.waitFor();
-    assertMatch(await option.innerText(), /^model/);
+    await page.locator(".cm-tooltip-autocomplete li[aria-selected]").filter({ hasText: /^model/ }).waitFor();
     await page.locator(".cm-completionInfo").getByText("Opens a model").waitFor();
     await page.keyboard.press("Tab");
     assertEquals(await page.locator(".cm-content").innerText(), "await lab.model");
-    await page.locator(".cm-content").getByText("model").hover();
+    await page.locator(".cm-line").hover({ position: { x: 104, y: 10 } }); // on "model"
     await page.locator(".api-help").getByText("Opens a model").waitFor();
   });
 });
