@@ -228,7 +228,7 @@ export class CompareView extends LitElement {
       <div class="scroll">
         <table class="grid">
           <thead>
-            <tr><th></th>${kinds.map((kind) =>
+            <tr><td></td>${kinds.map((kind) =>
               html`<th scope="col">${kind.replace(".weight", "").replace(".", " ")}</th>`
             )}</tr>
           </thead>
@@ -288,7 +288,7 @@ export class CompareView extends LitElement {
               <th class="number">distance</th>
               <th class="number">relative</th>
               <th class="number">cosine</th>
-              <th></th>
+              <td></td>
             </tr>
           </thead>
           <tbody>${rows.map(({ row, token, distance, relative, cosine }) =>

@@ -81,7 +81,7 @@ export const tensorViewStyle = css`
     color: var(--muted);
   }
   .bad {
-    color: var(--negative);
+    color: light-dark(#b03a26, #ee8f7c);
     inset: 30% 24px auto;
     overflow-wrap: anywhere;
   }
