@@ -92,7 +92,7 @@ export class RunEpisodes extends LitElement {
 
   /** Reads the episodes to be shown, where they are not those that are there. */
   private async fetch(run: WatchedRun) {
-    const wanted = `${run.key} ${this.moment} ${run.seen.columns.lastStep("ppo")}`;
+    const wanted = `${run.key} ${this.moment ?? `the last of ${run.seen.columns.lastStep("ppo")}`}`;
     if (this.asked === wanted) return;
     this.asked = wanted;
     try {

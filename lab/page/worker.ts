@@ -42,8 +42,8 @@ const services = {
     return (await (await bench.gpu()).device.lost).message || "no reason was given";
   },
 
-  inspect: inspectService(bench),
   storage: storageService(stored, navigator.storage),
+  inspect: inspectService(bench),
   writing: writingService(bench),
   referee: refereeService(bench, () => page),
 };

@@ -68,12 +68,12 @@ const chart = (page: Page, name: string) => page.locator(`run-chart`).filter({ h
 const valueOf = (page: Page, name: string) => chart(page, name).locator(".values").innerText();
 const bodyText = (page: Page) => page.locator(".panel").innerText();
 
-const axe = await Deno.readTextFile(new URL("../../../node_modules/axe-core/axe.min.js", import.meta.url));
+const axePath = new URL("../../../node_modules/axe-core/axe.min.js", import.meta.url);
 
 /** What axe finds wrong, a line each. */
 async function violations(page: Page): Promise<string[]> {
   // Not as a script element: the page's policy has none but its own.
-  await page.evaluate(axe);
+  await page.evaluate(await Deno.readTextFile(axePath));
   return await page.evaluate(async () => {
     const { axe } = globalThis as unknown as {
       axe: {
@@ -89,7 +89,9 @@ async function violations(page: Page): Promise<string[]> {
 }
 
 Deno.test(
-  `the view of runs needs at most 120 KiB, compressed${canBuild ? "" : " (skipped: vite cannot be loaded)"}`,
+  `the view of runs needs at most 120 KiB at first, compressed${
+    canBuild ? "" : " (skipped: vite cannot be loaded)"
+  }`,
   { ignore: !canBuild },
   async () => {
     await buildPage();
@@ -99,13 +101,17 @@ Deno.test(
 );
 
 browserTest("the run that changed last is opened: curves, plane, checks, and every tab", async () => {
-  await withPage({ "a": { updates: 40 } }, async ({ page, open }) => {
+  await withPage({ "sweep/a #1": { updates: 40 } }, async ({ page, open }) => {
     await open("runs.html");
     await chart(page, "objective/scores").locator("canvas").waitFor();
+    // The address is one that opens the same again.
+    assertMatch(page.url(), /\?run=runs\/sweep\/a%2520%25231$/);
+    await page.reload();
+    await chart(page, "objective/scores").locator("canvas").waitFor();
+    assertEquals(await page.locator(".heads h2").innerText(), "sweep/a #1");
     const lines = syntheticRun({ updates: 40 })["metrics.jsonl"].trimEnd().split("\n");
     const last = JSON.parse(lines.at(-1)!)["objective/scores"];
     assertEquals(await valueOf(page, "objective/scores"), last.toFixed(3));
-    assertMatch(page.url(), /\?run=runs\/a$/);
     assertMatch(await page.locator(".heads > .head").innerText(), /finished/);
     assertMatch(await page.locator("run-plane svg").getAttribute("aria-label") ?? "", /from .* at KL .* to/);
     // Checks are told by a sign and words, not by colour alone.
@@ -121,8 +127,8 @@ browserTest("the run that changed last is opened: curves, plane, checks, and eve
     await page.keyboard.press("Escape");
     for (
       const [key, text] of [
-        ["1", /loss 1\s+eval 1\s+health 2/],
-        ["2", /loss 1\s+eval 1\s+health 3/],
+        ["1", /eval\/rougeL/],
+        ["2", /eval\/accuracy/],
         ["4", /Stage evaluate measures it/],
         ["5", /My cousin owes me money/],
         ["6", /Query, 12 tokens/],
@@ -130,8 +136,7 @@ browserTest("the run that changed last is opened: curves, plane, checks, and eve
       ] as const
     ) {
       await page.keyboard.press(key);
-      await page.waitForTimeout(150);
-      assertMatch(await bodyText(page), text, `tab ${key}`);
+      await page.locator(".panel").filter({ hasText: text }).waitFor();
     }
   });
 });
@@ -169,6 +174,7 @@ browserTest("charts have one cursor, zoom together, and are worked by keys", asy
     await page.getByLabel("Values in a table").check();
     await page.getByLabel("Log scale").check();
     await page.getByLabel("Smoothing").fill("0.9");
+    await scores.scrollIntoViewIfNeeded();
     const moved = (await scores.locator(".u-over").boundingBox())!;
     await page.mouse.move(moved.x + moved.width * 0.25, moved.y + 40);
     await page.locator(".values-table thead").filter({ hasText: /Update 1\d\d/ }).waitFor();
@@ -204,6 +210,19 @@ browserTest("a live run is followed by what is added alone, cut back, lost and f
       assertMatch(await page.locator(".heads > .head").innerText(), /an update · .* left of ppo/);
       const bytes = received - before;
       assert(bytes >= added && bytes < added + 40 * 1100, `${bytes} bytes came for ${added}`);
+      // A tab that nobody sees asks nothing, and makes up for it at once.
+      const see = (hidden: boolean) =>
+        page.evaluate((hidden) => {
+          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }, hidden);
+      await see(true);
+      await page.waitForTimeout(500);
+      await Deno.writeTextFile(metrics, ppoLine(304, 600, draw), { append: true });
+      await page.waitForTimeout(2500);
+      assertMatch(await page.locator(".heads > .head").innerText(), /update 303/);
+      await see(false);
+      await page.locator(".heads > .head").filter({ hasText: "update 304" }).waitFor();
       // Resumed from a checkpoint: the file is shorter than it was.
       await Deno.truncate(metrics, size);
       await page.locator(".heads > .head").filter({ hasText: "update 300" }).waitFor();
@@ -342,6 +361,36 @@ browserTest("an episode's numbers are told with what they come from", async () =
 });
 
 browserTest(
+  "what else policy and reference held likely is asked of the run's own models, once somebody wishes it",
+  async () => {
+    await withPage({ "a": { updates: 3 } }, async ({ page, folder, open }) => {
+      const demo = decodeURIComponent(new URL("../../../public/demo", import.meta.url).pathname);
+      for (const model of ["ppo", "sft"]) {
+        await Deno.mkdir(`${folder}/a/models/${model}`, { recursive: true });
+        for (const name of ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]) {
+          await Deno.copyFile(`${demo}/${model}/${name}`, `${folder}/a/models/${model}/${name}`);
+        }
+      }
+      await open("runs.html#episodes");
+      const strip = page.locator("episode-strip"), token = strip.locator("thead button").nth(2);
+      await token.hover();
+      await strip.getByText("need the run's models").waitFor();
+      assertEquals(page.workers().length, 0);
+      await page.getByLabel(/Top ten on hover two models of \d+ kB on the GPU/).check();
+      await token.hover();
+      for (const title of ["policy at the end", "reference"]) {
+        const column = strip.locator(".others > div").filter({ hasText: title });
+        await column.waitFor();
+        const lines = await column.locator("li").allInnerTexts();
+        const shares = lines.map((line) => Number(/([\d.]+) %/.exec(line)![1]));
+        assertEquals(shares.length, 10);
+        assert(shares.every((one, i) => i === 0 || one <= shares[i - 1]) && shares[0] > 1, shares.join());
+      }
+    });
+  },
+);
+
+browserTest(
   "a static copy on a plain server, without listing or ranges, and a picked folder are read alike",
   async () => {
     await withPage({ "a": { updates: 20 } }, async ({ page, folder, open }) => {
@@ -425,7 +474,10 @@ for (const colorScheme of ["light", "dark"] as const) {
         for (let tab = 1; tab <= 7; tab++) {
           await page.keyboard.press(String(tab));
           await page.waitForTimeout(150);
-          assertEquals(await violations(page), [], `tab ${tab} at ${width}`);
+          // Colours are the same on a narrow page; what is cut or covered there shows in these tabs.
+          if (width === 1280 || (colorScheme === "light" && [3, 5, 6].includes(tab))) {
+            assertEquals(await violations(page), [], `tab ${tab} at ${width}`);
+          }
           const wide = await page.evaluate(() => document.documentElement.scrollWidth);
           assert(wide <= width, `tab ${tab}: ${wide} pixels on a page of ${width}`);
         }
