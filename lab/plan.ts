@@ -6,6 +6,7 @@
  */
 import { derivedFields } from "./config.ts";
 import { readTable, rowCount } from "./dataset.ts";
+import { planJudge } from "./judging_plan.ts";
 import type { StagePlan } from "./plan_table.ts";
 import { readQwen2Config } from "./qwen2.ts";
 import type { Qwen2Config } from "./qwen2_config.ts";
@@ -15,6 +16,7 @@ import type { StageName } from "./report/data.ts";
 import type { Run } from "./run.ts";
 import { evaluationSizes } from "./stages/evaluate.ts";
 import { splitSizes, tablePath } from "./stages/preprocess.ts";
+import { referenceCount } from "./stages/reward_figures.ts";
 import { addGeneration, addSequences, flopsOf, noWork, type Work } from "./work.ts";
 
 /** Below so many operations a run takes minutes on anything, and measuring would take longer than it tells. */
@@ -32,24 +34,31 @@ export async function planRun(
   const config = await readQwen2Config(run.files, run.baseFolder);
   const lengths = await readLengths(run);
   const plans: StagePlan[] = [];
-  const works: Work[] = [];
+  /** What a plan computes, and with a model of which shape. */
+  const works = new Map<StagePlan, { shape: Qwen2Config; work: Work }>();
   for (const name of plannedStages) {
     if (!stages.includes(name)) continue;
     const { work, steps, unit } = countStage[name](run, lengths);
-    works.push(work);
-    plans.push({
+    const plan: StagePlan = {
       name,
       steps,
       unit,
       tokens: Math.round(work.trained.tokens + work.read.tokens + work.written.tokens),
       flops: flopsOf(config, work),
       ...await rehearse(run, config, name),
-    });
+    };
+    plans.push(plan);
+    works.set(plan, { shape: config, work });
+  }
+  if (stages.includes("evaluate")) {
+    const judge = await planJudge(run);
+    if (judge) plans.push(judge.plan);
+    if (judge?.onDevice) works.set(judge.plan, judge.onDevice);
   }
   const total = plans.reduce((sum, { flops }) => sum + flops, 0);
   if (plans.length > 0 && (options.measure === "always" || total >= worthMeasuring)) {
     const rates = await ratesOf(run, config, lengths, options.clock);
-    plans.forEach((plan, i) => plan.seconds = secondsOf(config, works[i], rates));
+    for (const [plan, { shape, work }] of works) plan.seconds = secondsOf(shape, work, rates);
   }
   return plans;
 }
@@ -170,6 +179,7 @@ const countStage: Record<PlannedStage, Count> = {
     addSequences(work.read, queries.map((query) => query + T), () => 0, 4);
     addSequences(work.read, best.map((query) => query + T), () => 0, bestOf);
     addSequences(work.read, first(pairs.heldOut, 2 * evaluate.pairs), () => 0);
+    addSequences(work.read, posts.train.sequences.slice(0, referenceCount(run)), () => 0);
     return { work, steps: sequences, unit: "sequences" };
   },
 };

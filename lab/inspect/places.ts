@@ -4,7 +4,7 @@ import { type Files, joinPath } from "../bytes.ts";
 import type { Config } from "../config.ts";
 import { readStartedRun } from "../run_record.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer.ts";
-import type { OpenModel, Workbench } from "../workbench.ts";
+import { isDemoPlace, type OpenModel, type Workbench } from "../workbench.ts";
 import type { FlowRule } from "./flow.ts";
 import { type Moment, openMoments, readMoments } from "./moments.ts";
 import { findTensor, type Inspectable, NoSuchTensor, parameterEntries } from "./tensors.ts";
@@ -36,16 +36,17 @@ const roles = {
 const momentsKept = 4;
 
 /** A checkpoint's model: `<run>/checkpoints/<stage>/step-000123/<name>`. */
-const checkpointFolder = /^(.*?)\/?checkpoints\/(\w+)\/step-(\d+)\/[^/]+\/?$/;
+const checkpointFolder = /checkpoints\/(\w+)\/step-(\d+)\/[^/]+\/?$/;
 
 export async function openPlace(bench: Workbench, opened: OpenModel): Promise<Place> {
   const { place, gpu, model } = opened;
   const { files, folder } = bench.world.locate(place);
-  const [, run, stage, step] = checkpointFolder.exec(folder) ?? [];
+  const [, stage, step] = checkpointFolder.exec(folder) ?? checkpointFolder.exec(place) ?? [];
+  const run = stage === undefined ? undefined : joinPath(folder, "..", "..", "..", "..");
   const tokenizer = await opened.tokenizer().catch(() =>
     run === undefined ? undefined : tokenizerOfRun(files, run, model.config.vocabulary)
   );
-  const moments = await openMoments(files, folder, model);
+  const moments = isDemoPlace(place) ? undefined : await openMoments(files, folder, model);
   const weights = parameterEntries(model, `${place}#weights/`, roles.weights);
   const listed = (moment: Moment) =>
     moments ? parameterEntries(model, `${place}#${moment}/`, roles[moment]) : [];
@@ -152,10 +153,8 @@ export async function openPlace(bench: Workbench, opened: OpenModel): Promise<Pl
 
 /** Any finished model of a run has the tokenizer that its checkpoints were trained with. */
 async function tokenizerOfRun(files: Files, run: string, vocabulary: number): Promise<Tokenizer | undefined> {
-  const models = joinPath(run, "models");
-  if (!await files.exists(models)) return undefined;
-  for (const name of await files.list(models)) {
-    const folder = joinPath(models, name.replace(/\/$/, ""));
+  for (const name of ["sft", "reward", "ppo"]) {
+    const folder = joinPath(run, "models", name);
     if (await files.exists(joinPath(folder, "tokenizer.json"))) {
       return await loadTokenizer((path) => files.read(path), folder, vocabulary);
     }

@@ -6,7 +6,7 @@
  *     errorOutput(error: {name, message, stack?}, cells: ReadonlyMap<string, string>): ErrorOutput
  *     withoutPaths(text: string): string
  */
-import { cellFrames } from "./cells.ts";
+import { cellFrames } from "./cell_function.ts";
 import type { ErrorOutput, MimeBundle, Output } from "./ipynb.ts";
 
 /** Most bytes (UTF-8) of one cell's outputs. */

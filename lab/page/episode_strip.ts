@@ -13,7 +13,10 @@ import { spoken, written } from "./token_text.ts";
 export interface Alternative {
   id: number;
   text: string;
+  /** nats */
   logprob: number;
+  /** From 0, with the other model. */
+  rankElsewhere?: number;
 }
 
 /** The likeliest tokens of one place, likeliest first. */
@@ -382,8 +385,8 @@ export class EpisodeStrip extends LitElement {
           lane.band?.map((edge) =>
             html`<u style=${styleMap({ left: `${(50 + 50 * (edge - lane.base) / full).toFixed(1)}%` })}></u>`
           )
-        }<span class="value">${figure(value)}</span>`,
-        { name: `${lane.name} ${figure(value)}` },
+        }<span class="value">${shown(lane, value)}</span>`,
+        { name: `${lane.name} ${shown(lane, value)}` },
       )
     }</td>`;
   }
@@ -474,8 +477,8 @@ export class EpisodeStrip extends LitElement {
       html`
         <div style=${`--k: var(--role-${role})`}>
           <h4>${title}</h4>
-          <ol>${own.map(({ id, text, logprob }, rank) => {
-            const there = other.findIndex((one) => one.id === id);
+          <ol>${own.map(({ id, text, logprob, rankElsewhere }, rank) => {
+            const there = rankElsewhere ?? other.findIndex((one) => one.id === id);
             const change = there < 0
               ? "new"
               : there === rank
@@ -492,7 +495,7 @@ export class EpisodeStrip extends LitElement {
           })}</ol>
         </div>
       `;
-    return html`<div class="others">${column("policy, now", "policy", policy, reference)}${
+    return html`<div class="others">${column("policy at the end", "policy", policy, reference)}${
       column("reference", "reference", reference, policy)
     }</div>`;
   }
@@ -516,6 +519,10 @@ export class EpisodeStrip extends LitElement {
     this.renderRoot.querySelector<HTMLButtonElement>(`button[data-cell="${to}"]`)?.focus();
   }
 }
+
+/** A ratio's distance from 1 is what counts, so it has all its decimals. */
+const shown = ({ base }: Lane, value: number) =>
+  base === 1 && Number.isFinite(value) ? value.toFixed(3) : figure(value);
 
 /** Of each lane the distance from its base at which a bar is full; lanes that are compared have one scale. */
 function fullScales(lanes: readonly Lane[]): number[] {

@@ -111,7 +111,7 @@ export class RunCurves extends LitElement {
           }: show all</button>`
           : html`<span class="hint">Drag to zoom, double-click to reset</span>`}
       </div>
-      ${this.table ? this.values(found) : nothing}
+      ${this.table ? this.values(groupMetrics(found).flatMap(({ names }) => names)) : nothing}
       ${found.length === 0
         ? html`<p class="empty">No metric's name, title or description has ${
           wanted.map((word, i) => html`${i > 0 ? " and " : ""}“${word}”`)

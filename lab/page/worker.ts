@@ -2,6 +2,7 @@
 import { expose, type ProxyMarked } from "comlink";
 import { openDevice } from "../../kernels/device.ts";
 import { Gpu } from "../../kernels/gpu.ts";
+import { inspectService } from "../inspect/service.ts";
 import { isDemoPlace, Workbench } from "../workbench.ts";
 import { writingService } from "../writing_service.ts";
 import { httpFiles } from "./http_files.ts";
@@ -43,6 +44,7 @@ const services = {
 
   storage: storageService(stored, navigator.storage),
   writing: writingService(bench),
+  inspect: inspectService(bench),
   referee: refereeService(bench, () => page),
 };
 
