@@ -397,9 +397,10 @@ export class PrecisRuns extends LitElement {
 
   private listedState({ state, done, preset, seed, changedAt }: ListedRun) {
     const at = state === "finished" ? "" : ` at ${currentStage(done) ?? "the end"}`;
-    return html`${this.stateMark(state)}${at}${preset ? ` · ${preset}` : ""}${
-      seed === undefined ? "" : ` · seed ${seed}`
-    }${changedAt === undefined ? "" : ` · ${ago(changedAt)}`}`;
+    const facts = [preset, seed !== undefined && `seed ${seed}`].filter((fact) => fact).join(" · ");
+    return html`${this.stateMark(state)}${at}${
+      changedAt === undefined ? "" : ` · ${ago(changedAt)}`
+    }<br>${facts}`;
   }
 
   private stateMark(state: keyof typeof stateWords) {
@@ -460,7 +461,7 @@ export class PrecisRuns extends LitElement {
         : nothing
     }
       <span class="stages">${
-      stageNames.map((one) => {
+      (run.ready ? stageNames : []).map((one) => {
         const done = seen.stages.some(({ name }) => name === one);
         const now = !done && seen.state !== "finished" && currentStage(stagesDone(seen.stages)) === one;
         return html`<span class=${classMap({ done, now })} title=${`${one}: ${

@@ -2,7 +2,7 @@
 import { css, html, LitElement, nothing } from "lit";
 import { styleMap } from "lit/directives/style-map.js";
 import uPlot from "uplot";
-import { formatFigure, percent } from "../format.ts";
+import { formatFigure, percent, shortCount } from "../format.ts";
 import { metrics } from "../metrics.ts";
 import { type Curve, nearestPlace } from "../runs/columns.ts";
 import { smoothed, thinned } from "../runs/curves.ts";
@@ -526,9 +526,8 @@ function positive([, ...columns]: uPlot.AlignedData): boolean {
 /** A tick's number in few characters. */
 function short(y: number): string {
   const size = Math.abs(y);
-  if (size >= 1e4 || (size < 1e-3 && y !== 0)) {
-    return y.toExponential(0).replace("e+", "e").replace(/-/g, "−");
-  }
+  if (size >= 1e4) return shortCount(y).replace("-", "−");
+  if (size < 1e-3 && y !== 0) return y.toExponential(0).replace(/-/g, "−");
   return String(Number(y.toPrecision(4))).replace("-", "−");
 }
 

@@ -152,9 +152,9 @@ export class AlternativesView extends LitElement {
     const { logprob, rank, entropy, top } = token.models[which];
     const two = token.models.length > 1;
     const within = top.some(({ id }) => id === token.id);
-    return html`<div><h3><i style="background: ${roleColour(this.found!.places[which])}"></i>${
+    return html`<div><h2><i style="background: ${roleColour(this.found!.places[which])}"></i>${
       this.found!.places[which]
-    }</h3>
+    }</h2>
       <p class="small"><code>${visible(token.text)}</code> (${token.position}) has rank ${rank}, log p ${
       nats(logprob)
     }, ${percent(Math.exp(logprob))}; entropy ${nats(entropy)} nats.</p>

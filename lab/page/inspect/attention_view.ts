@@ -220,6 +220,7 @@ export class AttentionView extends LitElement {
       const shown = this.sink ? part.map((p, i) => i % edge === 0 ? 0 : p) : part;
       canvas.width = canvas.height = edge;
       const pixels = paint(scaled(shown, edge, this.scale), new Uint32Array(cells), unit, theme);
+      clearAbove(pixels, edge);
       canvas.getContext("2d")!.putImageData(new ImageData(pixels, edge, edge), 0, 0);
     }
   }
@@ -246,6 +247,7 @@ export class AttentionView extends LitElement {
     bitmap.width = bitmap.height = tokens;
     const shown = scaled(this.probabilities(), tokens, this.scale);
     const pixels = paint(shown, new Uint32Array(shown.length), unit, theme);
+    clearAbove(pixels, tokens);
     bitmap.getContext("2d")!.putImageData(new ImageData(pixels, tokens, tokens), 0, 0);
     context.imageSmoothingEnabled = false;
     context.drawImage(bitmap, edge, edge, side, side);
@@ -330,7 +332,7 @@ export class AttentionView extends LitElement {
       ${this.controls()}
       <div class="sides ${capture.layers * capture.queryHeads > 60 ? "many" : ""}">
         <div>
-          <h3>${capture.layers} layers, ${capture.queryHeads} heads</h3>
+          <h2>${capture.layers} layers, ${capture.queryHeads} heads</h2>
           ${thumbnails
             ? this.grid(thumbnails)
             : html`<p class="wait">Computing ${
@@ -338,7 +340,7 @@ export class AttentionView extends LitElement {
             } maps of ${capture.tokens.length} tokens …</p>`}
         </div>
         <div class="large">
-          <h3>Layer ${this.layer}, head ${this.head}</h3>
+          <h2>Layer ${this.layer}, head ${this.head}</h2>
           <canvas role="img" aria-label="Attention of layer ${this.layer}, head ${this
             .head}: rows look at columns"
             @pointermove=${this.point} @pointerleave=${() => this.at = null}
@@ -438,7 +440,7 @@ export class AttentionView extends LitElement {
     const most = shares ? Math.max(1e-9, ...shares) : 1;
     return html`
       <div class="text">
-        <div class="controls"><h3>In the text</h3>
+        <div class="controls"><h2>In the text</h2>
               <label><input type="radio" name="direction" .checked=${direction === "from"}
                 @change=${() => this.direction = "from"}>what a token looks at</label>
               <label><input type="radio" name="direction" .checked=${direction === "to"}
@@ -465,6 +467,13 @@ export class AttentionView extends LitElement {
         })}</div>
       </div>
     `;
+  }
+}
+
+/** What no token can look at has no colour. */
+function clearAbove(pixels: Uint8ClampedArray, edge: number): void {
+  for (let row = 0; row < edge; row++) {
+    for (let column = row + 1; column < edge; column++) pixels[4 * (row * edge + column) + 3] = 0;
   }
 }
 

@@ -192,14 +192,14 @@ export class CompareView extends LitElement {
     return html`
       ${this.trouble ? html`<p class="bad" role="alert">${this.trouble}</p>` : nothing}
       <div class="pair">
-        <section><h3>From ${a} to ${b}: ‖change‖ ÷ ‖weight‖ of each tensor</h3>${this.changes
+        <section><h2>From ${a} to ${b}: ‖change‖ ÷ ‖weight‖ of each tensor</h2>${this.changes
           ? this.grid(this.changes)
           : this.trouble
           ? nothing
           : html`<p class="hint">Comparing all tensors …</p>`}</section>
-        <section><h3>Rows of ${this.tensor || "a tensor"} that moved most</h3>${this.moved()}</section>
+        <section><h2>Rows of ${this.tensor || "a tensor"} that moved most</h2>${this.moved()}</section>
       </div>
-      <section><h3>The same text through both</h3>${this.prompt()}</section>
+      <section><h2>The same text through both</h2>${this.prompt()}</section>
     `;
   }
 
@@ -294,7 +294,7 @@ export class CompareView extends LitElement {
           <tbody>${rows.map(({ row, token, distance, relative, cosine }) =>
             html`
               <tr>
-                <td class="mono">${token === undefined ? row : html`“${visible(token)}” = ${row}`}</td>
+                <td class="mono row">${token === undefined ? row : html`“${visible(token)}” = ${row}`}</td>
                 <td class="number">${significant(distance)}</td>
                 <td class="number">${percent(relative)}</td>
                 <td class="number">${cosine.toFixed(5)}</td>
@@ -339,7 +339,7 @@ export class CompareView extends LitElement {
           .places[0]}</b>, blue where the second finds it likelier; full at ${full} nats</p>
             <p class="strip">${this.differences(same)}</p>
             <p class="readout">${this.tokenLine(same)}</p>
-            <h3>What each goes on with, greedily</h3>
+            <h2>What each goes on with, greedily</h2>
             ${([0, 1] as const).map((which) =>
               html`
                 <p class="small"><i style="background: ${roleColour(same.places[which])}"></i><b>${same

@@ -1,14 +1,25 @@
 /** <flow-view>: how large the loss's gradient is at each layer of the residual stream, and in each weight, beside the weight itself. */
-import { css, html, LitElement, nothing } from "lit";
-import type { Capture, WeightFlow } from "../../inspect/types.ts";
+import { css, html, LitElement, nothing, type PropertyValues } from "lit";
+import type { Capture, FiniteCheck, InspectedText, WeightFlow } from "../../inspect/types.ts";
 import { nats, significant } from "../numbers.ts";
 import { paneStyle } from "./pane_style.ts";
+import type { Inspector } from "./service.ts";
 
 export class FlowView extends LitElement {
-  static override properties = { capture: { attribute: false }, open: { state: true } };
+  static override properties = {
+    service: { attribute: false },
+    capture: { attribute: false },
+    text: { attribute: false },
+    open: { state: true },
+    check: { state: true },
+  };
+  declare service: Pick<Inspector, "finite"> | null;
   declare capture: Capture | null;
+  declare text: InspectedText | null;
   /** Layers whose weights are told one by one. */
   declare private open: ReadonlySet<string>;
+  /** Where the first value that is not finite was made; null until that was looked for. */
+  declare private check: FiniteCheck | "looking" | Error | null;
 
   static override styles = [
     paneStyle,
@@ -44,7 +55,10 @@ export class FlowView extends LitElement {
 
   constructor() {
     super();
+    this.service = null;
     this.capture = null;
+    this.text = null;
+    this.check = null;
     this.open = new Set();
   }
 
@@ -59,9 +73,9 @@ export class FlowView extends LitElement {
     }
     const streamMost = Math.max(...flow.stream.map(({ norm }) => norm), 1e-300);
     return html`
-      <p class="small">${this.about()} Bars are logarithmic over six decades.</p>
+      <p class="small">${this.about()} Bars are logarithmic over six decades. ${this.finite()}</p>
       <section>
-        <h3>Residual stream</h3>
+        <h2>Residual stream</h2>
         <table>
           <thead>
             <tr>
@@ -84,7 +98,7 @@ export class FlowView extends LitElement {
         </table>
       </section>
       <section>
-        <h3>Weights</h3>
+        <h2>Weights</h2>
         <div class="scroll">
           <table>
             <thead>
@@ -103,6 +117,30 @@ export class FlowView extends LitElement {
         </div>
       </section>
     `;
+  }
+
+  override willUpdate(changed: PropertyValues<this>): void {
+    if (changed.has("capture")) this.check = null;
+  }
+
+  private finite() {
+    const { check } = this;
+    if (check === "looking") return "Looking at every tensor, forward and backward …";
+    if (check instanceof Error) return html`<span class="bad">${check.message}</span>`;
+    if (check) {
+      return check.first
+        ? html`<b class="flagged">${check.first}</b>`
+        : "Every value is finite, forward and backward.";
+    }
+    return html`<button type="button" @click=${this.look}>Look for the first value that is not finite</button>`;
+  }
+
+  private async look(): Promise<void> {
+    const { service, capture, text } = this;
+    if (!service || !capture || !text) return;
+    this.check = "looking";
+    const check = await service.finite(capture.place, text).catch((error: Error) => error);
+    if (this.capture === capture) this.check = check;
   }
 
   private rows(layers: WeightFlow[], weights: WeightFlow[]) {

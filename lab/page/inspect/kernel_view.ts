@@ -41,8 +41,9 @@ export class KernelView extends LitElement {
     open: { state: true },
     more: { state: true },
     trouble: { state: true },
+    alone: { state: true },
   };
-  declare service: Pick<Inspector, "recording" | "behind"> | null;
+  declare service: Pick<Inspector, "recording" | "behind" | "timeDispatch"> | null;
   declare capture: Capture | null;
   /** Name of the tensor on show, which may be none that was computed. */
   declare tensor: string;
@@ -52,6 +53,8 @@ export class KernelView extends LitElement {
   declare private open: number | null;
   declare private more: number;
   declare private trouble: string;
+  /** Of the dispatch that is open: microseconds when it runs alone; null until it is asked for. */
+  declare private alone: string | null;
   /** Of the tensor; none where it was not computed. */
   declare private writers: readonly number[];
 
@@ -134,9 +137,11 @@ export class KernelView extends LitElement {
     this.more = page;
     this.trouble = "";
     this.writers = [];
+    this.alone = null;
   }
 
   override willUpdate(changed: PropertyValues<this>): void {
+    if (changed.has("open" as keyof KernelView)) this.alone = null;
     const { capture, service } = this;
     if (changed.has("capture")) {
       this.recording = null;
@@ -152,12 +157,24 @@ export class KernelView extends LitElement {
     if ((changed.has("capture") || changed.has("tensor")) && capture && capture.dispatches > 0 && service) {
       const { tensor } = this;
       this.writers = [];
-      if (changed.has("tensor")) this.open = null;
       service.behind(capture.id, tensor).then(
         ({ writers }) => this.tensor === tensor && this.capture === capture && (this.writers = writers),
         // A weight, say: nothing of the run wrote it.
         () => {},
       );
+    }
+  }
+
+  private async timeAlone(index: number): Promise<void> {
+    this.alone = "timing …";
+    try {
+      const microseconds = await this.service!.timeDispatch(this.capture!.id, index);
+      if (this.open !== index) return;
+      this.alone = microseconds === undefined
+        ? "cannot be told on this adapter"
+        : `${microseconds.toFixed(1)} µs`;
+    } catch (error) {
+      this.alone = (error as Error).message;
     }
   }
 
@@ -274,7 +291,7 @@ export class KernelView extends LitElement {
     `;
   }
 
-  private detail({ bindings, params, overrides, source, kernel }: Dispatch) {
+  private detail({ index, bindings, params, overrides, source, kernel }: Dispatch) {
     const named = (values: Record<string, number>) =>
       Object.entries(values).map(([name, value]) => `${name} = ${value}`).join(", ");
     const text = this.recording!.sources[source] ?? "";
@@ -313,7 +330,10 @@ export class KernelView extends LitElement {
       </table>
       <p class="small">${Object.keys(params).length > 0
         ? `Parameters: ${named(params)}. `
-        : ""}${Object.keys(overrides).length > 0 ? `Constants: ${named(overrides)}.` : ""}</p>
+        : ""}${Object.keys(overrides).length > 0
+        ? `Constants: ${named(overrides)}. `
+        : ""}Alone: ${this.alone ??
+        html`<button type="button" @click=${() => this.timeAlone(index)}>time it</button>`}</p>
       <pre tabindex="0" role="region" aria-label="WGSL of ${kernel}">${wgslPieces(text).map((
         { kind, text },
       ) => kind === "plain" ? text : html`<span class=${kind}>${text}</span>`)}</pre>

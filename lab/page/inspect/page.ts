@@ -2,7 +2,7 @@
  * The inspector: a model's tensors in a list, and in panes what there is to see of them. What is on show stands in the page's address.
  */
 import { proxy } from "comlink";
-import { html, LitElement, nothing } from "lit";
+import { html, LitElement, nothing, type PropertyValues } from "lit";
 import type { Example } from "../../demo/example.ts";
 import {
   type Capture,
@@ -246,6 +246,15 @@ export class InspectPage extends LitElement {
 
   // ---- what is on show ----
 
+  override updated(changed: PropertyValues): void {
+    if (changed.has("address")) {
+      this.querySelector('[role="tab"][aria-selected="true"]')?.scrollIntoView({
+        block: "nearest",
+        inline: "nearest",
+      });
+    }
+  }
+
   private get all(): TensorEntry[] {
     return [...this.entries, ...this.capture?.tensors ?? []];
   }
@@ -321,7 +330,6 @@ export class InspectPage extends LitElement {
     }
     const { address, entry, opened } = this;
     return html`
-      <h1 class="unseen">Inspect ${modelName(address.model)}</h1>
       ${this.notice()}
       <div class="bench ${this.listed ? "listed" : ""}">
         <aside aria-label="Model and tensors">
@@ -334,6 +342,7 @@ export class InspectPage extends LitElement {
             @choose=${({ detail }: CustomEvent<TensorEntry>) => this.choose(detail)}></tensor-tree>
         </aside>
         <main>
+          <h1 class="unseen">Inspect ${modelName(address.model)}</h1>
           <div class="tabs" role="tablist" aria-label="Views">${panes.map(({ name, label }) =>
             html`
               <button type="button" role="tab" id="tab-${name}" aria-selected=${name === address.pane}
@@ -456,7 +465,7 @@ export class InspectPage extends LitElement {
           `
           : this.mute();
       case "flow":
-        return html`<flow-view .capture=${capture}></flow-view>`;
+        return html`<flow-view .service=${service} .capture=${capture} .text=${this.settled()}></flow-view>`;
       case "kernels":
         return html`<kernel-view .service=${service} .capture=${capture} .tensor=${
           this.entry?.name ?? ""

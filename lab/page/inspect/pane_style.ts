@@ -46,7 +46,7 @@ export const paneStyle = css`
     opacity: 0.55;
     cursor: default;
   }
-  h3 {
+  h2 {
     font: 600 12px/1.5 var(--sans);
     margin: 0 0 6px;
     color: var(--ink);
@@ -55,7 +55,7 @@ export const paneStyle = css`
     margin: 0 0 8px;
     text-wrap: pretty;
   }
-  h3 i,
+  h2 i,
   .small i {
     display: inline-block;
     width: 9px;

@@ -137,11 +137,11 @@ export class TensorRows extends LitElement {
         ? html`<p>No row is called “${this.sought}”.</p>`
         : html`<ol>${
           rows.map((row) =>
-            html`<li><button type="button" @click=${() => this.go(row)} aria-label="${labels.long(row)}, ${
-              significant(of(row), 4)
-            }: show it"><span class="name">${labels.long(row)}</span><span class="value">${
-              significant(of(row), 4)
-            }</span><span class="bar" style="width: ${Math.abs(of(row)) / most * 100}%"></span></button></li>`
+            html`<li><button type="button" @click=${() => this.go(row)}><span class="name">${
+              labels.long(row)
+            }</span><span class="value">${significant(of(row), 4)}</span><span class="bar" style="width: ${
+              Math.abs(of(row)) / most * 100
+            }%"></span></button></li>`
           )
         }</ol>`}
     `;

@@ -2,6 +2,7 @@
 import { css, html, LitElement, nothing, type PropertyValues } from "lit";
 import type { TensorEntry } from "../../inspect/types.ts";
 import { size } from "../numbers.ts";
+import { matches } from "./matches.ts";
 
 const groups = [
   ["weight", "Weights"],
@@ -46,14 +47,14 @@ export class TensorTree extends LitElement {
       max-height: var(--tree-height, calc(100vh - 240px));
       border-top: 1px solid var(--rule);
     }
-    h3 {
+    h2 {
       font: 600 12px/1.5 var(--sans);
       margin: 10px 0 2px;
       display: flex;
       justify-content: space-between;
       gap: 8px;
     }
-    h3 span {
+    h2 span {
       font-weight: 400;
       color: var(--muted);
     }
@@ -159,7 +160,7 @@ export class TensorTree extends LitElement {
       if (there) there.push(entry);
       else layers.set(entry.layer, [entry]);
     }
-    return html`<h3>${title} <span>${entries.length} tensors, ${size(bytes)}</span></h3>${
+    return html`<h2>${title} <span>${entries.length} tensors, ${size(bytes)}</span></h2>${
       Array.from(layers, ([layer, of]) =>
         layer === undefined
           ? of.map((entry) =>
@@ -207,16 +208,6 @@ export class TensorTree extends LitElement {
     if (at + step < 0) this.search();
     else stops[Math.min(stops.length - 1, at + step)]?.focus();
   }
-}
-
-/** Whether a tensor's name, ours or the published one, has all the words of what is looked for; `*` stands for anything. */
-export function matches(entry: Pick<TensorEntry, "name" | "published" | "role">, sought: string): boolean {
-  const names = [entry.name, entry.role, ...entry.published.map(({ name }) => name)];
-  return sought.toLowerCase().split(/\s+/).every((word) => {
-    const parts = word.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-    const expression = new RegExp(parts.join(".*"), "i");
-    return names.some((name) => expression.test(name));
-  });
 }
 
 customElements.define("tensor-tree", TensorTree);

@@ -56,6 +56,7 @@ export class TensorView extends LitElement {
     tokens: { attribute: false },
     view: { attribute: false },
     most: { type: Number },
+    thumbnail: { attribute: false },
     at: { state: true },
     histogram: { state: true },
     trouble: { state: true },
@@ -74,6 +75,8 @@ export class TensorView extends LitElement {
   declare view: TensorViewState;
   /** Pixels that the map may be high. */
   declare most: number;
+  /** What is shown where there is nobody to aggregate: a picture of the whole, and what it is of. */
+  declare thumbnail: { src: string; about: string } | null;
   declare private at: Element_ | null;
   declare private histogram: Histogram | null;
   declare private trouble: string;
@@ -110,6 +113,7 @@ export class TensorView extends LitElement {
     this.tokens = [];
     this.view = usualTensorView;
     this.most = 560;
+    this.thumbnail = null;
     this.forget();
   }
 
@@ -446,6 +450,13 @@ export class TensorView extends LitElement {
 
   override render() {
     const { entry, labels } = this;
+    if (!this.source && this.thumbnail) {
+      const { src, about } = this.thumbnail;
+      return html`
+        <img src=${src} alt=${about}><p
+          class="hint">${about}. A picture that was kept: where its model is open, it can be zoomed into.</p>
+      `;
+    }
     if (!entry || !labels) {
       return html`<p class="empty">Here a tensor would be. Choose one from the list: <kbd>/</kbd> searches it.</p>`;
     }

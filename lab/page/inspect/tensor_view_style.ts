@@ -169,6 +169,11 @@ export const tensorViewStyle = css`
     gap: 32px;
     margin: 12px 0 0;
   }
+  img {
+    max-width: 100%;
+    image-rendering: pixelated;
+    border: 1px solid var(--rule);
+  }
   .empty {
     color: var(--muted);
   }
@@ -192,6 +197,7 @@ export const tensorViewStyle = css`
     }
     .scale {
       flex-basis: 100%;
+      box-sizing: border-box;
       padding: 0 10px;
     }
     .legend p {

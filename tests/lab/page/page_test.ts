@@ -107,7 +107,7 @@ engineTest("the example that ships with the page is what the model makes of its 
 Deno.test("what the page needs at first is at most 200 KiB, compressed", async () => {
   await buildPage();
   const total = await compressedBytes("index.html");
-  assert(total > 50 * 1024 && total <= 200 * 1024, `${total} bytes`);
+  assert(total > 10 * 1024 && total <= 200 * 1024, `${total} bytes`);
 });
 
 browserTest("the page opens on the shipped result, and starts no GPU for it", async () => {

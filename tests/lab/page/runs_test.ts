@@ -127,8 +127,8 @@ browserTest("the run that changed last is opened: curves, plane, checks, and eve
     await page.keyboard.press("Escape");
     for (
       const [key, text] of [
-        ["1", /loss 1\s+eval 1\s+health 2/],
-        ["2", /loss 1\s+eval 1\s+health 3/],
+        ["1", /eval\/rougeL/],
+        ["2", /eval\/accuracy/],
         ["4", /Stage evaluate measures it/],
         ["5", /My cousin owes me money/],
         ["6", /Query, 12 tokens/],
@@ -136,8 +136,7 @@ browserTest("the run that changed last is opened: curves, plane, checks, and eve
       ] as const
     ) {
       await page.keyboard.press(key);
-      await page.waitForTimeout(150);
-      assertMatch(await bodyText(page), text, `tab ${key}`);
+      await page.locator(".panel").filter({ hasText: text }).waitFor();
     }
   });
 });
@@ -475,7 +474,10 @@ for (const colorScheme of ["light", "dark"] as const) {
         for (let tab = 1; tab <= 7; tab++) {
           await page.keyboard.press(String(tab));
           await page.waitForTimeout(150);
-          assertEquals(await violations(page), [], `tab ${tab} at ${width}`);
+          // Colours are the same on a narrow page; what is cut or covered there shows in these tabs.
+          if (width === 1280 || (colorScheme === "light" && [3, 5, 6].includes(tab))) {
+            assertEquals(await violations(page), [], `tab ${tab} at ${width}`);
+          }
           const wide = await page.evaluate(() => document.documentElement.scrollWidth);
           assert(wide <= width, `tab ${tab}: ${wide} pixels on a page of ${width}`);
         }
