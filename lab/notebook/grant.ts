@@ -34,6 +34,19 @@ export const ownersGrant: Grant = {
   deviceBytes: Infinity,
 };
 
+/**
+ * A grant with what a notebook declares that it needs (`metadata.lab.needs`): "models" or "model:<place>", "network:<host>".
+ * @param base what it has anyhow
+ */
+export function grantFor(needs: readonly string[], base: Grant): Grant {
+  const after = (prefix: string) =>
+    needs.filter((need) => need.startsWith(prefix)).map((need) => need.slice(prefix.length));
+  const models = base.models === "any" || needs.includes("models")
+    ? "any" as const
+    : [...base.models, ...after("model:")];
+  return { ...base, models, network: [...base.network, ...after("network:")] };
+}
+
 /** A notebook asked for what it was not granted. `need` is what its metadata would have to declare and a person to allow. */
 export class NeedRefused extends Error {
   override name = "NeedRefused";
