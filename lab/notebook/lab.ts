@@ -8,6 +8,9 @@
  */
 import type { Comparison } from "../comparisons.ts";
 import type { DemoPost } from "../demo/corpus.ts";
+import type { GoldDetail } from "../demo/gold.ts";
+import type { Derivation } from "../live/derivation.ts";
+import type { Place, Quantity, Trace } from "../live/trace.ts";
 import type { Post } from "../query.ts";
 import type { Series } from "./chart_picture.ts";
 import { check, checkBundle, type Expectation } from "./checks.ts";
@@ -30,6 +33,7 @@ import type { DisplayOutput, MimeBundle } from "./ipynb.ts";
 import { Ops } from "./lab_ops.ts";
 import type { Tier, Tolerance, ValueRecord } from "./records.ts";
 import { textOf } from "./text_of.ts";
+import type { Microscope, MicroscopeOptions, Trainer, TrainerOptions } from "./training.ts";
 import { Caller, type Transport } from "./transport.ts";
 
 /** What a running cell gives the lab. */
@@ -186,6 +190,39 @@ export class Lab {
   /** What the notebook's tensors hold on the device: cell, kind, name and bytes of each. */
   memory(): Promise<{ cell: string; kind: string; name: string; bytes: number }[]> {
     return this.ask("memory");
+  }
+
+  // ---- training ----
+
+  /**
+   * A training stage, a step at a time, on the demo's data: "sft" from `base`, "reward" from the fine-tuned `base`, "ppo" from `policy` against
+   * `reward`. Other options are fields of its configuration: { learningRate, batch, klCoef, … }; `steps` sets the schedule.
+   */
+  trainer(stage: "sft" | "reward" | "ppo", options: TrainerOptions = {}): Promise<Trainer> {
+    return this.ask("trainer", stage, options);
+  }
+
+  /** One PPO update on a few episodes, every number of it shown; options are its networks, `posts`, and fields such as klCoef or lambda. */
+  microscope(options: MicroscopeOptions = {}): Promise<Microscope> {
+    return this.ask("microscope", options);
+  }
+
+  /** Where a number of a microscope's derivation comes from: formula, source, the formula with numbers, and the place of each of these. */
+  trace(derivation: Derivation, at: Place): Promise<Trace> {
+    return this.ask("trace", derivation, at);
+  }
+
+  /** What can be traced: names, symbols, formulas, sources. */
+  quantities(): Promise<
+    { name: Quantity; title: string; symbol: string; formula: string; source: string }[]
+  > {
+    return this.ask("quantities");
+  }
+
+  /** How good a summary of a demo post is by the demo's own rule, which no model sees: score and reasons. */
+  gold(post: DemoPost | Post, summary: string): Promise<GoldDetail> {
+    const { id, subreddit, title, post: body } = post;
+    return this.ask("gold", { id, subreddit, title, post: body }, summary);
   }
 
   // ---- display ----
