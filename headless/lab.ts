@@ -234,7 +234,7 @@ async function main(): Promise<void> {
   if (!own.serve) return;
   const runs = own.runs.startsWith("/") ? own.runs : `${Deno.cwd()}/${own.runs}`;
   const server = serveLab(own.port, runs);
-  console.log(`The lab is at http://localhost:${server.addr.port}/ (Ctrl-C ends it).`);
+  console.log(`The lab is at http://localhost:${server.addr.port}/, runs at /runs.html (Ctrl-C ends it).`);
   await server.finished;
 }
 

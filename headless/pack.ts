@@ -39,6 +39,9 @@ const leftBehind = [
   // The page is neither built nor driven without a network.
   /^\.deno\/(@rolldown\+binding|lightningcss)-[^/]*\/node_modules\/(@rolldown\/)?[^/]+\/.*\.node$/,
   /\/node_modules\/playwright-core\/lib\//,
+  /\/node_modules\/axe-core\/(axe\.|locales\/|sri-history)/,
+  /\/node_modules\/uplot\/dist\/uPlot\.(esm|iife)\./,
+  /\/node_modules\/diff\/(dist|libcjs)\//,
   /\/node_modules\/webgpu\/(build|dist\/(?!linux-x64\/)[^/]+)\//,
   /\/node_modules\/@huggingface\/transformers\/(src\/|dist\/(?!transformers\.(node\.mjs|web\.js)$))/,
   // The one build that the web build loads and that the tests run exported models with.

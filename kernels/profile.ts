@@ -69,19 +69,20 @@ export class Profile {
     if (!this.pending) return;
     const { staging, labels, first } = this.pending;
     this.pending = null;
-    this.readings.push(
-      staging.mapAsync(GPUMapMode.READ).then(() => {
-        const times = new BigUint64Array(staging.getMappedRange());
-        labels.forEach((kernel, i) => {
-          const total = this.totals.get(kernel) ?? { kernel, calls: 0, microseconds: 0 };
-          total.calls++;
-          this.times[first + i] = Number(times[2 * i + 1] - times[2 * i]) / 1000;
-          total.microseconds += this.times[first + i];
-          this.totals.set(kernel, total);
-        });
-        staging.destroy();
-      }),
-    );
+    const reading = staging.mapAsync(GPUMapMode.READ).then(() => {
+      const times = new BigUint64Array(staging.getMappedRange());
+      labels.forEach((kernel, i) => {
+        const total = this.totals.get(kernel) ?? { kernel, calls: 0, microseconds: 0 };
+        total.calls++;
+        this.times[first + i] = Number(times[2 * i + 1] - times[2 * i]) / 1000;
+        total.microseconds += this.times[first + i];
+        this.totals.set(kernel, total);
+      });
+      staging.destroy();
+    });
+    // Of a lost device whoever asks for the times is told, if anybody does.
+    reading.catch(() => {});
+    this.readings.push(reading);
   }
 
   /** Kernels by time, slowest first. */

@@ -7,7 +7,7 @@ import type { Config } from "./config.ts";
 import { formatBytes } from "./format.ts";
 import { readQwen2Config } from "./qwen2.ts";
 import { rehearse } from "./rehearsal.ts";
-import type { Run } from "./run.ts";
+import { heed, type Run } from "./run.ts";
 
 /** The stages that train, each with a `microTokens` of its own. */
 const trained = ["sft", "reward", "ppo"] as const;
@@ -18,7 +18,7 @@ const sizes = [16_384, 8192, 4096, 2048, 1024, 512];
 /**
  * The configuration with micro-batches that fit this run's device; the token tables must be there.
  * @returns it, and a sentence for each stage whose micro-batches are not as configured
- * @throws RangeError where a stage does not fit the budget in the smallest ones
+ * @throws RangeError where a stage does not fit the budget in the smallest ones; Stopped when the run is asked to stop
  */
 export async function fitMicroBatches(run: Run): Promise<{ config: Config; notes: string[] }> {
   let { config } = run;
@@ -29,7 +29,11 @@ export async function fitMicroBatches(run: Run): Promise<{ config: Config; notes
     notes.push(`${stage}: micro-batches of ${microTokens} tokens, ${why}.`);
   };
   const model = await readQwen2Config(run.files, run.baseFolder);
-  for (const stage of trained) {
+  const checkStop = heed(run, "planning");
+  const progress = config.memory > 0
+    ? run.progress.stage("fit", { steps: trained.length, unit: "stages" })
+    : undefined;
+  for (const [done, stage] of trained.entries()) {
     if (config.memory === 0) {
       // The widest activation is that of gate and up together.
       const binding = run.gpu.device.limits.maxStorageBufferBindingSize;
@@ -43,6 +47,8 @@ export async function fitMicroBatches(run: Run): Promise<{ config: Config; notes
     const budget = config.memory * 2 ** 30;
     let least = Infinity;
     const fitting = await firstAsync(sizes, async (microTokens) => {
+      progress?.step(done, { now: `${stage} in ${microTokens} tokens` });
+      checkStop();
       const tried = { ...run, config: { ...config, [stage]: { ...config[stage], microTokens } } };
       try {
         least = (await rehearse(tried, model, stage)).peakMemory;
@@ -62,6 +68,8 @@ export async function fitMicroBatches(run: Run): Promise<{ config: Config; notes
     }
     choose(stage, fitting, `the largest that keep it within --memory ${config.memory} GiB`);
   }
+  progress?.step(trained.length);
+  progress?.done();
   return { config, notes };
 }
 

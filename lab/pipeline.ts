@@ -2,12 +2,12 @@
  * preprocess → sft → reward → ppo → evaluate. A stage whose inputs are what they were, and whose output is there, is skipped; one that was
  * interrupted goes on from its last checkpoint.
  */
-import type { Gpu } from "../kernels/gpu.ts";
 import { GpuError } from "../kernels/gpu_error.ts";
 import { digestOfJson, joinPath, sha256OfFile } from "./bytes.ts";
 import { newestCheckpoint } from "./checkpoints.ts";
 import { stageInputs } from "./config.ts";
 import { forgetAlarms, RolledBack, tellAlarm } from "./health.ts";
+import { replaceDevice, wasLost } from "./lost_device.ts";
 import { type StageFacts, type StageName, stageNames } from "./report/data.ts";
 import { forgetRecords, modelFolder, type Run, Stopped } from "./run.ts";
 import { readStageRecord, type StageRecord, writeStageRecord } from "./run_directory.ts";
@@ -141,8 +141,7 @@ export async function stagesToRun(
 const mostLosses = 3;
 
 /**
- * Runs a stage's body to its end, again from its last checkpoint where it has been rolled back or where the device was lost (a driver
- * reset, memory gone). The new device takes the kernels of the old one, so that it computes the same bits.
+ * Runs a stage's body to its end, again from its last checkpoint where it has been rolled back or where the device was lost.
  */
 async function perform(
   run: Run,
@@ -161,19 +160,7 @@ async function perform(
       if (++lost.times > mostLosses) {
         throw new GpuError("lost", stage, `${lost.times} times in one run; the last time: ${what}`);
       }
-      const old = run.gpu;
-      // Frees what is left of it before as much is allocated again.
-      old.destroy();
-      run.gpu = await reopen(run, run.reopenGpu);
-      if (run.gpu.facts.adapter !== old.facts.adapter) {
-        throw new GpuError(
-          "lost",
-          stage,
-          `${old.facts.adapter} did not come back, only ${run.gpu.facts.adapter}, on which the run would not be the same; ` +
-            `resume it when the device is there`,
-        );
-      }
-      for (const [shapes, variant] of old.choices) run.gpu.choices.set(shapes, variant);
+      await replaceDevice(run, run.reopenGpu, stage);
       await tellAlarm(run, {
         stage,
         step: 0,
@@ -184,30 +171,6 @@ async function perform(
       });
     }
   }
-}
-
-/** Opens the device, which a driver that starts anew may have ready only after a while. */
-async function reopen(run: Run, open: () => Promise<Gpu>): Promise<Gpu> {
-  for (const seconds of [1, 5, 20, 60]) {
-    try {
-      return await open();
-    } catch (error) {
-      run.progress.note(
-        `The device is not back yet (${(error as Error).message}); trying again in ${seconds} s.`,
-      );
-      await new Promise((resume) => setTimeout(resume, 1000 * seconds));
-    }
-  }
-  return await open();
-}
-
-/** Whether an error comes of the device's loss, which may be heard of a little after what it made fail. */
-async function wasLost(gpu: Gpu, error: unknown): Promise<boolean> {
-  if (error instanceof GpuError && error.kind === "lost") return true;
-  let lost = false;
-  gpu.device.lost.then(() => lost = true);
-  for (let tries = 0; tries < 10 && !lost; tries++) await new Promise((resume) => setTimeout(resume, 20));
-  return lost;
 }
 
 const needs: Record<StageName, StageName[]> = {

@@ -4,24 +4,30 @@
  *
  * How long responses will be is not known beforehand. They are counted at full length: PPO and evaluation take at most so much.
  */
+import { GpuError } from "../kernels/gpu_error.ts";
 import { derivedFields } from "./config.ts";
 import { readTable, rowCount } from "./dataset.ts";
+import { planJudge } from "./judging_plan.ts";
 import type { StagePlan } from "./plan_table.ts";
 import { readQwen2Config } from "./qwen2.ts";
 import type { Qwen2Config } from "./qwen2_config.ts";
-import { measureRates, type Rates, secondsOf } from "./rates.ts";
+import { replaceDevice, wasLost } from "./lost_device.ts";
+import { kinds, measureRates, type Rates, secondsOf } from "./rates.ts";
 import { type PlannedStage, plannedStages, rehearse } from "./rehearsal.ts";
 import type { StageName } from "./report/data.ts";
-import type { Run } from "./run.ts";
+import { heed, type Run, Stopped } from "./run.ts";
 import { evaluationSizes } from "./stages/evaluate.ts";
 import { splitSizes, tablePath } from "./stages/preprocess.ts";
+import { referenceCount } from "./stages/reward_figures.ts";
 import { addGeneration, addSequences, flopsOf, noWork, type Work } from "./work.ts";
 
 /** Below so many operations a run takes minutes on anything, and measuring would take longer than it tells. */
 const worthMeasuring = 1e14;
 
 /**
- * Plans the given stages; the token tables must be there.
+ * Plans the given stages; the token tables must be there. Where the device fails while it is measured, it is opened again, and the plan
+ * has no times.
+ * @throws Stopped when the run is asked to stop
  * @param options.measure `auto` measures rates where the run is long enough to be worth it
  */
 export async function planRun(
@@ -32,24 +38,38 @@ export async function planRun(
   const config = await readQwen2Config(run.files, run.baseFolder);
   const lengths = await readLengths(run);
   const plans: StagePlan[] = [];
-  const works: Work[] = [];
-  for (const name of plannedStages) {
-    if (!stages.includes(name)) continue;
+  /** What a plan computes, and with a model of which shape. */
+  const works = new Map<StagePlan, { shape: Qwen2Config; work: Work }>();
+  const checkStop = heed(run, "planning");
+  const planned = plannedStages.filter((name) => stages.includes(name));
+  const progress = run.progress.stage("plan", { steps: planned.length, unit: "stages" });
+  for (const [i, name] of planned.entries()) {
+    progress.step(i, { now: name });
+    checkStop();
     const { work, steps, unit } = countStage[name](run, lengths);
-    works.push(work);
-    plans.push({
+    const plan: StagePlan = {
       name,
       steps,
       unit,
       tokens: Math.round(work.trained.tokens + work.read.tokens + work.written.tokens),
       flops: flopsOf(config, work),
       ...await rehearse(run, config, name),
-    });
+    };
+    plans.push(plan);
+    works.set(plan, { shape: config, work });
   }
+  if (stages.includes("evaluate")) {
+    checkStop();
+    const judge = await planJudge(run);
+    if (judge) plans.push(judge.plan);
+    if (judge?.onDevice) works.set(judge.plan, judge.onDevice);
+  }
+  progress.step(planned.length);
+  progress.done();
   const total = plans.reduce((sum, { flops }) => sum + flops, 0);
   if (plans.length > 0 && (options.measure === "always" || total >= worthMeasuring)) {
     const rates = await ratesOf(run, config, lengths, options.clock);
-    plans.forEach((plan, i) => plan.seconds = secondsOf(config, works[i], rates));
+    if (rates) { for (const [plan, { shape, work }] of works) plan.seconds = secondsOf(shape, work, rates); }
   }
   return plans;
 }
@@ -170,6 +190,7 @@ const countStage: Record<PlannedStage, Count> = {
     addSequences(work.read, queries.map((query) => query + T), () => 0, 4);
     addSequences(work.read, best.map((query) => query + T), () => 0, bestOf);
     addSequences(work.read, first(pairs.heldOut, 2 * evaluate.pairs), () => 0);
+    addSequences(work.read, posts.train.sequences.slice(0, referenceCount(run)), () => 0);
     return { work, steps: sequences, unit: "sequences" };
   },
 };
@@ -181,15 +202,34 @@ async function ratesOf(
   config: Qwen2Config,
   { posts }: Lengths,
   clock: () => number,
-): Promise<Rates> {
+): Promise<Rates | undefined> {
   const { sft, evaluate } = run.config;
   let tokens = 0;
   const sequences = posts.train.sequences.filter((length) => (tokens += length) <= sft.microTokens);
-  run.progress.note("Measuring a few steps to foretell the time …");
-  return await measureRates(run.gpu, { ...config, head: "language" }, {
-    sequences: sequences.length > 0 ? sequences : posts.train.sequences.slice(0, 1),
-    prompts: posts.train.queries.slice(0, evaluate.decodeBatch),
-    optimiser: sft,
-    clock,
-  });
+  const progress = run.progress.stage("measure", { steps: kinds.length, unit: "kinds of work" });
+  const checkStop = heed(run, "planning");
+  try {
+    const rates = await measureRates(run.gpu, { ...config, head: "language" }, {
+      sequences: sequences.length > 0 ? sequences : posts.train.sequences.slice(0, 1),
+      prompts: posts.train.queries.slice(0, evaluate.decodeBatch),
+      optimiser: sft,
+      clock,
+      tell(done) {
+        progress.step(done, { now: kinds[done] });
+        checkStop();
+      },
+    });
+    progress.step(kinds.length);
+    progress.done();
+    return rates;
+  } catch (error) {
+    if (!run.reopenGpu || error instanceof Stopped) throw error;
+    if (!(error instanceof GpuError) && !await wasLost(run.gpu, error)) throw error;
+    const what = error instanceof GpuError ? error.message : "the GPU device was lost";
+    await replaceDevice(run, run.reopenGpu, "planning");
+    run.progress.note(
+      `While a few steps were measured, ${what}. It was opened again; the plan has no times.`,
+    );
+    return undefined;
+  }
 }

@@ -3,27 +3,27 @@ import type { PlanRow } from "../kernels/memory.ts";
 import { duration, formatBytes, groupThousands, shortCount } from "./format.ts";
 import type { StageName } from "./report/data.ts";
 
-/** A stage as it is foreseen. */
+/** A stage as it is foreseen, or the judge of the evaluation where it is a model of its own. */
 export interface StagePlan {
-  name: StageName;
-  /** Optimiser steps or updates; sequences in the evaluation. */
+  name: StageName | "judge";
+  /** Optimiser steps or updates; sequences in the evaluation, what a judge is asked. */
   steps: number;
   unit: string;
   /** Tokens that go through a model in any way. */
   tokens: number;
-  /** Floating-point operations. */
+  /** Floating-point operations; 0 for what is computed elsewhere. */
   flops: number;
-  /** Bytes on the device at their highest, and what they are. */
+  /** Bytes on the device at their highest, and what they are; none for a judge behind an endpoint. */
   peakMemory: number;
   memory: PlanRow[];
-  /** Where rates were measured. */
+  /** Where rates were measured. A judge behind an endpoint: at least, where its requests are limited. */
   seconds?: number;
 }
 
 /** The plan as lines of plain text, at most 80 columns wide. */
 export function planTable(plans: readonly StagePlan[]): string[] {
   if (plans.length === 0) return [];
-  const timed = plans.every(({ seconds }) => seconds !== undefined);
+  const timed = plans.every(({ flops, seconds }) => flops === 0 || seconds !== undefined);
   const sum = (of: (plan: StagePlan) => number) => plans.reduce((total, plan) => total + of(plan), 0);
   const cells = (
     name: string,
@@ -36,9 +36,9 @@ export function planTable(plans: readonly StagePlan[]): string[] {
     name,
     steps,
     shortCount(tokens),
-    flops.toExponential(1).replace("e+", "e"),
-    formatBytes(bytes),
-    ...(timed ? [duration(seconds!)] : []),
+    flops > 0 ? flops.toExponential(1).replace("e+", "e") : "–",
+    bytes > 0 ? formatBytes(bytes) : "–",
+    ...(timed ? [seconds === undefined ? "–" : duration(seconds)] : []),
   ];
   return aligned([
     ["Plan", "steps", "tokens", "FLOPs", "peak memory", ...(timed ? ["time"] : [])],
@@ -51,14 +51,14 @@ export function planTable(plans: readonly StagePlan[]): string[] {
       sum(({ tokens }) => tokens),
       sum(({ flops }) => flops),
       Math.max(...plans.map(({ peakMemory }) => peakMemory)),
-      timed ? sum(({ seconds }) => seconds!) : undefined,
+      sum(({ seconds }) => seconds ?? 0),
     ),
   ]);
 }
 
 /** Each stage's memory by what it is for, as lines of plain text, at most 80 columns wide. */
 export function memoryTable(plans: readonly StagePlan[]): string[] {
-  return plans.flatMap(({ name, peakMemory, memory }) => [
+  return plans.filter(({ memory }) => memory.length > 0).flatMap(({ name, peakMemory, memory }) => [
     "",
     `Memory of ${name}: ${formatBytes(peakMemory)} at the peak`,
     ...aligned(

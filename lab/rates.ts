@@ -24,13 +24,21 @@ export interface Trial {
   prompts: readonly number[];
   optimiser: OptimiserConfig;
   clock: () => number;
+  /** Told before each of the measurements how many of the {@link kinds} of work are done; may throw to give up. */
+  tell?: (done: number) => void;
 }
 
-/** Tokens written in the trial of generation: enough to outweigh the reading of the prompts. */
-const writtenTokens = 9;
+/** What is measured, in this order. */
+export const kinds = ["training", "reading", "writing", "optimising"] as const;
+
+/** Tokens written in the trial of generation: enough to outweigh the reading of the prompts, and the fewest on slow devices. */
+const writtenTokens = { most: 9, fewest: 3 };
 
 /** One measured step should take no longer than this; on slow devices the trial has fewer and shorter sequences. */
 const mostSeconds = 8;
+
+/** Tokens of the step that tells how slow a device is. */
+const shortStep = 16;
 
 /** Seconds that a stage's work takes at these rates. */
 export function secondsOf(config: Qwen2Config, work: Work, rates: Rates): number {
@@ -39,34 +47,53 @@ export function secondsOf(config: Qwen2Config, work: Work, rates: Rates): number
     rates.written * forwardFlops(config, work.written) + rates.optimiserStep * work.optimiserSteps;
 }
 
-/** Measures; the first round of each compiles and is not counted. Memory is freed afterwards. */
+/**
+ * Measures; the first round of each compiles and is not counted. Memory is freed afterwards.
+ * @throws GpuError where the device is lost or too small; whatever `trial.tell` throws
+ */
 export async function measureRates(gpu: Gpu, config: Qwen2Config, trial: Trial): Promise<Rates> {
   const model = allocateQwen2(gpu, config, "trial");
-  model.parameters.train();
-  const seconds = async (body: () => unknown) => {
+  try {
+    model.parameters.train();
+    return await ratesOf(gpu, model, trial);
+  } finally {
+    model.parameters.drop();
+    gpu.trim();
+  }
+}
+
+async function ratesOf(gpu: Gpu, model: Qwen2, trial: Trial): Promise<Rates> {
+  const { config } = model;
+  const seconds = async (kind: typeof kinds[number], body: () => unknown) => {
+    trial.tell?.(kinds.indexOf(kind));
     const start = trial.clock();
     await body();
     await gpu.finish();
     return (trial.clock() - start) / 1000;
   };
-  const sequences = await affordable(gpu, model, trial, seconds);
+  const second = async (kind: typeof kinds[number], body: () => unknown) => {
+    await seconds(kind, body);
+    return await seconds(kind, body);
+  };
+
+  const short = Math.min(shortStep, ...trial.sequences);
+  const shortSeconds = await second("training", () => trainStep(gpu, model, [short]));
+  const affordable = sequencesWithin(mostSeconds, shortSeconds / short, trial.sequences);
+  // Where not even twice as much can be afforded, the short step is the measurement.
+  const slow = affordable.reduce((sum, length) => sum + length, 0) < 2 * short;
+  const sequences = slow ? [short] : affordable;
   const whole = noWork();
   addSequences(whole.trained, sequences, (length) => length - 1);
   const forward = forwardFlops(config, whole.trained);
+  const trainSeconds = slow ? shortSeconds : await second("training", () => trainStep(gpu, model, sequences));
 
-  const step = () => trainStep(gpu, model, sequences);
-  await seconds(step);
-  const trained = await seconds(step) / (3 * forward);
-
-  const read = () => {
+  const readSeconds = await second("reading", () => {
     const probes = sequences.map((length) => ({
       tokens: new Uint32Array(length),
       positions: Uint32Array.from({ length: length - 1 }, (_, i) => i),
     }));
     return tokenLogprobs(gpu, model, probes, { temperature: 1, microTokens: Infinity });
-  };
-  await seconds(read);
-  const readSeconds = await seconds(read) / forward;
+  });
 
   const prompts = trial.prompts.slice(
     0,
@@ -82,33 +109,31 @@ export async function measureRates(gpu: Gpu, config: Qwen2Config, trial: Trial):
       step: 0,
       batch: prompts.length,
     });
-  await seconds(answer(2));
-  const withOne = await seconds(answer(2)), withMore = await seconds(answer(1 + writtenTokens));
+  const withOne = await second("writing", answer(2));
+  const count = Math.max(
+    writtenTokens.fewest,
+    Math.min(writtenTokens.most, Math.floor(mostSeconds / withOne)),
+  );
+  const withMore = await seconds("writing", answer(1 + count));
   const writing = noWork();
-  addGeneration(writing, prompts, writtenTokens);
-  const written = Math.max(0, withMore - withOne) / forwardFlops(config, writing.written);
+  addGeneration(writing, prompts, count);
 
-  const optimise = () => gpu.scope(() => void optimiserStep(gpu, [model], trial.optimiser, 1, 0));
-  await seconds(optimise);
-  const optimiser = await seconds(optimise);
-  model.parameters.drop();
-  gpu.trim();
-  return { trained, read: readSeconds, written, optimiserStep: optimiser };
+  return {
+    trained: trainSeconds / (3 * forward),
+    read: readSeconds / forward,
+    written: Math.max(0, withMore - withOne) / forwardFlops(config, writing.written),
+    optimiserStep: await second(
+      "optimising",
+      () => gpu.scope(() => void optimiserStep(gpu, [model], trial.optimiser, 1, 0)),
+    ),
+  };
 }
 
-/** The trial's sequences, or as many of them as are done within {@link mostSeconds}, by the time that a short one takes. */
-async function affordable(
-  gpu: Gpu,
-  model: Qwen2,
-  { sequences }: Trial,
-  seconds: (body: () => unknown) => Promise<number>,
-): Promise<number[]> {
-  const short = Math.min(32, ...sequences);
-  await seconds(() => trainStep(gpu, model, [short]));
-  const perToken = await seconds(() => trainStep(gpu, model, [short])) / short;
+/** The first of these sequences, the last one cut short, that are done in so many seconds at so many a token. */
+function sequencesWithin(seconds: number, perToken: number, lengths: readonly number[]): number[] {
   const chosen: number[] = [];
-  let left = mostSeconds / perToken;
-  for (const length of sequences) {
+  let left = seconds / perToken;
+  for (const length of lengths) {
     if (chosen.length > 0 && length > left) break;
     chosen.push(Math.max(2, Math.min(length, Math.floor(left))));
     left -= length;

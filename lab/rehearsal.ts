@@ -1,15 +1,17 @@
 /** The memory of a stage before it runs: its own steps, on a device that holds nothing, with the books kept as on the real one. */
 import type { Gpu } from "../kernels/gpu.ts";
-import type { PlanRow } from "../kernels/memory.ts";
 import { rehearsalOf } from "../kernels/rehearsal.ts";
 import { derivedFields } from "./config.ts";
 import { queryAt, readTable, rowCount, sequenceAt } from "./dataset.ts";
 import { random } from "./demo/random.ts";
+import { comparisonsAtOnce } from "./judges/local.ts";
+import { sequencesAtOnce } from "./judges/second.ts";
+import type { StagePlan } from "./plan_table.ts";
 import { silent } from "./progress.ts";
 import { allocateQwen2, type Qwen2 } from "./qwen2.ts";
 import type { Qwen2Config } from "./qwen2_config.ts";
 import type { Run } from "./run.ts";
-import { joined, responseProbe, sequenceScores, tokenLogprobs } from "./scoring.ts";
+import { joined, nextLogprobs, responseProbe, sequenceScores, tokenLogprobs } from "./scoring.ts";
 import { evaluationSizes } from "./stages/evaluate.ts";
 import { improve, measure, rollOut } from "./stages/ppo_update.ts";
 import { sampleTable } from "./stages/ppo_records.ts";
@@ -31,14 +33,35 @@ const fewestEvaluated = 64;
 /** Batches of generation in the last stage, at most: how long the queries of a batch are decides on the size of its caches. */
 const mostBatches = 6;
 
-/** What a stage needs at its highest, in bytes, and the buffers that make it up then. */
-export async function rehearse(
+/** A need of device memory at its highest, in bytes, and the buffers that make it up then. */
+export type Need = Pick<StagePlan, "peakMemory" | "memory">;
+
+/** What a stage needs. */
+export async function rehearse(run: Run, config: Qwen2Config, stage: PlannedStage): Promise<Need> {
+  const posts = await readTable(run.files, tablePath(run, "posts", "train"));
+  const shorter = shortened(run.config, posts.tokens.length / rowCount(posts));
+  return await highestNeed({ ...run, config: shorter }, (run) => rehearsals[stage](run, config));
+}
+
+/**
+ * What a judge on the device needs.
+ * @param lengths tokens of all that it reads, in the order in which it is told of them
+ */
+export async function rehearseJudge(
   run: Run,
-  config: Qwen2Config,
-  stage: PlannedStage,
-): Promise<{ peakMemory: number; memory: PlanRow[] }> {
+  judge: "second" | "local",
+  shape: Qwen2Config,
+  lengths: readonly number[],
+): Promise<Need> {
+  return await highestNeed(
+    run,
+    (run) => judging[judge](run, allocateQwen2(run.gpu, shape, "judge"), lengths),
+  );
+}
+
+async function highestNeed(run: Run, rehearsal: (run: Run) => Promise<void>): Promise<Need> {
   const gpu = rehearsalOf(run.gpu);
-  let highest = { peakMemory: 0, memory: [] as PlanRow[] };
+  let highest: Need = { peakMemory: 0, memory: [] };
   const look = () => {
     if (gpu.memory.bytes > highest.peakMemory) {
       highest = { peakMemory: gpu.memory.bytes, memory: gpu.memory.plan() };
@@ -50,9 +73,7 @@ export async function rehearse(
     look();
     trim();
   };
-  const posts = await readTable(run.files, tablePath(run, "posts", "train"));
-  const shorter = shortened(run.config, posts.tokens.length / rowCount(posts));
-  await rehearsals[stage]({ ...run, gpu, ...quiet, config: shorter }, config);
+  await rehearsal({ ...run, gpu, ...quiet });
   look();
   return highest;
 }
@@ -203,3 +224,33 @@ const rehearsals: Record<
     await sequenceScores(run.gpu, rewardModel, sequences, reward.microTokens);
   },
 };
+
+/** Runs of what a judge reads that are rehearsed, at most, spread over all. */
+const mostRuns = 24;
+
+const judging: Record<
+  "second" | "local",
+  (run: Run, judge: Qwen2, lengths: readonly number[]) => Promise<void>
+> = {
+  async second({ gpu, config }, judge, lengths) {
+    for (const some of spread(lengths, sequencesAtOnce)) {
+      await sequenceScores(gpu, judge, some, config.reward.microTokens);
+    }
+  },
+
+  async local({ gpu, config }, judge, lengths) {
+    const { microTokens } = config.reward;
+    for (const some of spread([...lengths].sort((a, b) => b - a), comparisonsAtOnce)) {
+      await nextLogprobs(gpu, judge, some, [0, 1], { microTokens });
+    }
+  },
+};
+
+/** Runs of `size` sequences, the first and the last among them. */
+function spread(lengths: readonly number[], size: number): Uint32Array[][] {
+  const runs = Math.ceil(lengths.length / size), taken = Math.min(runs, mostRuns);
+  return Array.from({ length: taken }, (_, i) => {
+    const first = size * Math.round(i * (runs - 1) / Math.max(1, taken - 1));
+    return lengths.slice(first, first + size).map((length) => new Uint32Array(length));
+  });
+}

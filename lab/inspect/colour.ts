@@ -159,18 +159,35 @@ export function sharesScale(aggregate: Aggregate): boolean {
 /**
  * Cells as pixels, one each: RGBA [height, width, 4]. A cell with anything that is not finite in it has {@link nonFiniteColour}.
  * @param values of the cells, as {@link aggregateOf} gives them
+ * @param only cells whose value lies outside are faint
  */
 export function paint(
   values: Float32Array,
   nonFinite: Uint32Array,
-  scale: ColourScale,
+  { extent, softness }: ColourScale,
   theme: Theme = "light",
+  only: { low: number; high: number } = { low: -Infinity, high: Infinity },
 ): Uint8ClampedArray<ArrayBuffer> {
-  const pixels = new Uint8ClampedArray(4 * values.length);
+  // Half a million cells are painted between two frames: pixels whole, and no arithmetic but what is needed.
+  const pixels = new Uint32Array(values.length);
+  const { strong, faint, flag } = packed(theme);
+  const factor = softness ? steps / Math.asinh(extent / softness) : steps / extent;
   for (let i = 0; i < values.length; i++) {
-    const colour = nonFinite[i] > 0 ? nonFiniteColour : colourAt(position(scale, values[i]), theme);
-    pixels.set(colour, 4 * i);
-    pixels[4 * i + 3] = 255;
+    const value = values[i], at = (softness ? Math.asinh(value / softness) : value) * factor;
+    const colours = value < only.low || value > only.high ? faint : strong;
+    pixels[i] = nonFinite[i] > 0 ? flag : colours[Math.round(Math.max(-steps, Math.min(steps, at))) + steps];
   }
-  return pixels;
+  return new Uint8ClampedArray(pixels.buffer);
+}
+
+/** The table of a theme with each colour as the one word that its four bytes are in memory; `faint` lets through an eighth. */
+function packed(theme: Theme): { strong: Uint32Array; faint: Uint32Array; flag: number } {
+  const word = (alpha: number, ...rgb: number[]) => new Uint32Array(Uint8Array.of(...rgb, alpha).buffer)[0];
+  const colours = tables[theme];
+  const at = (alpha: number) =>
+    Uint32Array.from(
+      { length: 2 * steps + 1 },
+      (_, i) => word(alpha, colours[3 * i], colours[3 * i + 1], colours[3 * i + 2]),
+    );
+  return { strong: at(255), faint: at(32), flag: word(255, ...nonFiniteColour) };
 }

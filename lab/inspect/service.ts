@@ -31,6 +31,7 @@ import {
   type CaptureRequest,
   type FiniteCheck,
   type Histogram,
+  type InspectedModel,
   type InspectedText,
   type LogitLens,
   type Marginals,
@@ -138,6 +139,24 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
   };
 
   return {
+    /**
+     * Opens the device and a place's model, where they are not open yet.
+     * @param received is told how many bytes have come
+     */
+    async open(place: string, received?: (bytes: number) => void): Promise<InspectedModel> {
+      const { gpu, model, bytes, milliseconds } = await bench.open(place, received);
+      let parameters = 0;
+      for (const { size } of model.parameters.tensors.values()) parameters += size;
+      return { place, facts: gpu.facts, config: model.config, parameters, bytes, milliseconds };
+    },
+
+    /** The texts of all token ids; none where the place has no tokenizer. */
+    async vocabulary(place: string): Promise<string[]> {
+      const { tokenizer, opened } = await at(place);
+      if (!tokenizer) return [];
+      return Array.from({ length: opened.model.config.vocabulary }, (_, id) => textOf(tokenizer, id));
+    },
+
     // ---- tensors ----
 
     /** Every tensor of a place: weights, and AdamW's moments where its folder has them. Opens the model where it is not open yet. */

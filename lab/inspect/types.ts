@@ -5,9 +5,22 @@
  * `capture 3#<name>`. A name is ours (`layers.0.attn.qkv.weight`, `embedding`) or the published one
  * (`model.layers.0.self_attn.q_proj.weight`), which may be some rows of ours. Every tensor is looked at as a matrix; a vector is one row.
  */
+import type { DeviceFacts } from "../../kernels/device.ts";
 import type { Post } from "../query.ts";
+import type { Qwen2Config } from "../qwen2_config.ts";
 
 // ---- what there is ----
+
+/** A place whose model is open. */
+export interface InspectedModel {
+  place: string;
+  facts: DeviceFacts;
+  config: Qwen2Config;
+  parameters: number;
+  /** Bytes that came over the network, weights and tokenizer, and how long opening took. */
+  bytes: number;
+  milliseconds: number;
+}
 
 export type TensorRole =
   | "weight"

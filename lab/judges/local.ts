@@ -6,6 +6,7 @@ import type { Gpu } from "../../kernels/gpu.ts";
 import { DamagedFileError, digestOfJson, type Files } from "../bytes.ts";
 import type { Comparison, PanelJudge, Verdict } from "../judge.ts";
 import { loadQwen2, readQwen2Config } from "../qwen2.ts";
+import type { Qwen2Config } from "../qwen2_config.ts";
 import { nextLogprobs } from "../scoring.ts";
 import { endOfText, loadTokenizer, type Tokenizer } from "../tokenizer.ts";
 import type { KeptAnswers } from "./answers.ts";
@@ -34,21 +35,13 @@ export interface LocalJudging {
 }
 
 /** Comparisons between two looks at the progress. */
-const chunk = 32;
+export const comparisonsAtOnce = 32;
 
 /** The judge. The model is on the device only while it is asked. */
 export function localJudge(judging: LocalJudging): PanelJudge {
   const { gpu, files, folder, name, digest, answers } = judging;
   const compareAll = async (comparisons: readonly Comparison[]): Promise<Verdict[]> => {
-    const shape = await readQwen2Config(files, folder);
-    if (shape.head === "score") {
-      throw new DamagedFileError(
-        `${folder} is a reward model: it scores summaries; set evaluate.judge second for it.`,
-      );
-    }
-    const tokenizer = await loadTokenizer((path) => files.read(path), folder, shape.vocabulary);
-    // Instruct models end their turns with a token of their own; base models, in the same files otherwise, with the text.
-    const chat = tokenizer.decode([shape.eosTokenId ?? tokenizer.eosId], { skipSpecial: false }) === turnEnd;
+    const { shape, tokenizer, chat } = await readLocalJudge(files, folder);
     const questions: { key: string; question: Question }[] = [];
     for (const comparison of comparisons) {
       const question = letterQuestion(tokenizer, promptText(judgePrompt(comparison), chat));
@@ -63,14 +56,14 @@ export function localJudge(judging: LocalJudging): PanelJudge {
     const open = questions.filter(({ key }) => answers.get(key) === undefined);
     judging.onAnswer(questions.length - open.length);
     if (open.length > 0) {
-      // Like lengths go together.
-      open.sort((one, other) => one.question.context.length - other.question.context.length);
+      // Like lengths go together, the longest first: what these needed is enough for all others.
+      open.sort((one, other) => other.question.context.length - one.question.context.length);
       const model = await loadQwen2(gpu, files, folder, "judge");
       try {
         // The prompt's end is the same everywhere, and so are the letters' ids.
         const { letters } = open[0].question;
-        for (let i = 0; i < open.length; i += chunk) {
-          const some = open.slice(i, i + chunk);
+        for (let i = 0; i < open.length; i += comparisonsAtOnce) {
+          const some = open.slice(i, i + comparisonsAtOnce);
           const contexts = some.map(({ question }) => question.context);
           const found = await nextLogprobs(gpu, model, contexts, letters, {
             vocabulary: tokenizer.padId,
@@ -94,6 +87,26 @@ export function localJudge(judging: LocalJudging): PanelJudge {
     return questions.map(({ key }) => verdictOf(answers.get(key)!));
   };
   return { name, compareAll };
+}
+
+/**
+ * What a judge's folder says of it: its shape, its tokenizer, and whether it is to be spoken to in turns.
+ * @throws DamagedFileError where it is a reward model
+ */
+export async function readLocalJudge(
+  files: Files,
+  folder: string,
+): Promise<{ shape: Qwen2Config; tokenizer: Tokenizer; chat: boolean }> {
+  const shape = await readQwen2Config(files, folder);
+  if (shape.head === "score") {
+    throw new DamagedFileError(
+      `${folder} is a reward model: it scores summaries; set evaluate.judge second for it.`,
+    );
+  }
+  const tokenizer = await loadTokenizer((path) => files.read(path), folder, shape.vocabulary);
+  // Instruct models end their turns with a token of their own; base models, in the same files otherwise, with the text.
+  const chat = tokenizer.decode([shape.eosTokenId ?? tokenizer.eosId], { skipSpecial: false }) === turnEnd;
+  return { shape, tokenizer, chat };
 }
 
 function verdictOf({ a, b }: LetterLogprobs): Verdict {

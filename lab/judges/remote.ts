@@ -5,7 +5,7 @@ import type { Comparison, PanelJudge, Verdict } from "../judge.ts";
 import type { JudgingFigures } from "../report/data.ts";
 import type { KeptAnswers } from "./answers.ts";
 import type { ChatAnswer, ChatClient, ChatRequest } from "./endpoint.ts";
-import { judgePrompt, readAnswer } from "./prompt.ts";
+import { judgePrompt, type Message, readAnswer } from "./prompt.ts";
 
 export interface RemoteJudging {
   client: ChatClient;
@@ -25,10 +25,13 @@ export interface RemoteJudging {
   onAnswer: (answered: number) => void;
 }
 
-/** Characters of English in a token, about; for an estimate. */
-const charactersPerToken = 4;
 /** Tokens of an answer as the prompt asks for it, about. */
-const usualAnswer = 60;
+export const usualAnswer = 60;
+
+/** Tokens of a conversation, about: English has four characters in one. */
+export function tokensAbout(messages: readonly Message[]): number {
+  return messages.reduce((sum, { content }) => sum + content.length, 0) / 4;
+}
 
 /**
  * The judge and what it has cost so far. An answer without a verdict is decided by chance, as in the published evaluation; the draw hangs
@@ -60,11 +63,8 @@ export function remoteJudge(judging: RemoteJudging): { judge: PanelJudge; figure
     const open = questions.filter(({ key }) => answers.get(key) === undefined);
     figures.comparisons += comparisons.length;
     figures.kept += comparisons.length - open.length;
-    const characters = open.reduce(
-      (sum, { request }) => sum + request.messages.reduce((total, { content }) => total + content.length, 0),
-      0,
-    );
-    const tokens = Math.round(characters / charactersPerToken), written = usualAnswer * open.length;
+    const tokens = Math.round(open.reduce((sum, { request }) => sum + tokensAbout(request.messages), 0));
+    const written = usualAnswer * open.length;
     note(
       `Judge ${model}: ${groupThousands(comparisons.length)} comparisons, ${
         groupThousands(comparisons.length - open.length)

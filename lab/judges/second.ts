@@ -1,11 +1,12 @@
 /** A second reward model, trained apart from the one that PPO was trained against, as the judge: it scores every summary. */
-import { DamagedFileError } from "../bytes.ts";
+import { DamagedFileError, type Files } from "../bytes.ts";
 import type { SummarisedPost } from "../dataset.ts";
 import { loadQwen2, readQwen2Config } from "../qwen2.ts";
+import type { Qwen2Config } from "../qwen2_config.ts";
 import { tldrQuery } from "../query.ts";
 import type { Run } from "../run.ts";
 import { sequenceScores } from "../scoring.ts";
-import { loadTokenizer } from "../tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "../tokenizer.ts";
 
 /** Summaries of the first so many posts by one author; `ended` tells which are whole. */
 export interface Scorable {
@@ -14,7 +15,21 @@ export interface Scorable {
 }
 
 /** Sequences between two looks at the progress. */
-const chunk = 256;
+export const sequencesAtOnce = 256;
+
+/** What a reward model's folder says of it. @throws DamagedFileError where it is a language model */
+export async function readSecondJudge(
+  files: Files,
+  folder: string,
+): Promise<{ shape: Qwen2Config; tokenizer: Tokenizer }> {
+  const shape = await readQwen2Config(files, folder);
+  if (shape.head !== "score") {
+    throw new DamagedFileError(
+      `${folder} is a language model: it has no score; set evaluate.judge local for it.`,
+    );
+  }
+  return { shape, tokenizer: await loadTokenizer((path) => files.read(path), folder, shape.vocabulary) };
+}
 
 /**
  * Scores texts with the reward model in a folder. It reads them with its own tokenizer, so it may be of another size or family.
@@ -31,13 +46,7 @@ export async function secondScores(
   heed?: () => void,
 ): Promise<number[][]> {
   const { gpu, files, config } = run;
-  const shape = await readQwen2Config(files, folder);
-  if (shape.head !== "score") {
-    throw new DamagedFileError(
-      `${folder} is a language model: it has no score; set evaluate.judge local for it.`,
-    );
-  }
-  const tokenizer = await loadTokenizer((path) => files.read(path), folder, shape.vocabulary);
+  const { tokenizer } = await readSecondJudge(files, folder);
   const queries = posts.map((post) => tldrQuery(tokenizer, post, config.preprocess.queryTokens).tokens);
   const sequences = authors.flatMap(({ texts, ended }) =>
     texts.map((text, i) => [
@@ -49,8 +58,8 @@ export async function secondScores(
   const model = await loadQwen2(gpu, files, folder, "judge");
   const flat: number[] = [];
   try {
-    for (let i = 0; i < sequences.length; i += chunk) {
-      const some = sequences.slice(i, i + chunk);
+    for (let i = 0; i < sequences.length; i += sequencesAtOnce) {
+      const some = sequences.slice(i, i + sequencesAtOnce);
       flat.push(...await sequenceScores(gpu, model, some, config.reward.microTokens, heed));
       tick(some.length);
     }

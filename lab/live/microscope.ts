@@ -19,6 +19,7 @@ import { type AdamWLine, adamwLines, type WeightState } from "./adamw.ts";
 import {
   type Derivation,
   derive,
+  knobNames,
   type Knobs,
   knobsOf,
   type ObservedEpisode,
@@ -185,8 +186,11 @@ export async function ppoMicroscope(
     dispose();
     throw error;
   }
-  const knobsWith = (change: Partial<Knobs> = {}): Knobs =>
-    knobsOf(readConfig({ ...config, ppo: { ...config.ppo, ...change } }));
+  const knobsWith = (change: Partial<Knobs> = {}): Knobs => {
+    const none = Object.keys(change).find((name) => !(knobNames as readonly string[]).includes(name));
+    if (none !== undefined) throw new RangeError(`"${none}" is no knob; there are ${knobNames.join(", ")}.`);
+    return knobsOf(readConfig({ ...config, ppo: { ...config.ppo, ...change } }));
+  };
   const asSampled = (): ObservedPass => ({
     logprob: current.seen.episodes.map(({ logprob }) => logprob),
     value: current.seen.episodes.map(({ value }) => value),

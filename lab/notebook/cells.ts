@@ -4,7 +4,7 @@
  *     compileCell(source: string): CompiledCell                     throws CellSyntaxError { what, line, column }
  *     instantiateCell(code: string, sourceName?: string): CellFunction
  *     cellFrames(stack: string): CellFrame[]                        places of an error: { inside, sourceName, line }
- *     newScope(): Scope;  define(scope: Scope, defined: Scope): void
+ *     newScope(): Scope;  define(scope: Scope, defined: Record<string, unknown>): void
  *
  * A kernel does `const { value, defined } = await instantiateCell(code)(scope, lab, display, console, imports)`, then `define(scope, defined)`.
  *
@@ -20,6 +20,17 @@ import { CellSyntaxError, type Stripped, stripTypes } from "./erasable.ts";
 import { languageNames } from "./globals.ts";
 import { namesOf, type Reference } from "./names.ts";
 
+export {
+  type CellFrame,
+  cellFrames,
+  type CellFunction,
+  type CellImporter,
+  cellParameters,
+  define,
+  instantiateCell,
+  newScope,
+  type Scope,
+} from "./cell_function.ts";
 export { CellSyntaxError } from "./erasable.ts";
 
 /** A static import of a cell. */
@@ -48,80 +59,11 @@ export interface CompiledCell {
   disposes: string[];
 }
 
-/** Names of all cells so far. Has no prototype: a name is there only if a cell defined it. */
-export type Scope = Record<string, unknown>;
-
-/** What the kernel gives to a cell for its static and dynamic imports: the module's namespace. */
-export type CellImporter = (
-  specifier: string,
-  options?: { with?: Record<string, string> },
-) => Promise<Record<string, unknown>>;
-
-/** A cell that can be run. */
-export type CellFunction = (
-  scope: Scope,
-  lab: unknown,
-  display: unknown,
-  console: unknown,
-  imports: CellImporter,
-) => Promise<{ value?: unknown; defined: Scope }>;
-
-/** Parameters of the function whose body a compiled cell's code is. */
-export const cellParameters = ["$scope", "lab", "display", "console", "$imports"] as const;
-
-/** Lines that V8 puts before the code of a function made from text. */
-const linesBefore = 2;
-
 /** Names that the code around a cell goes by. */
-const kept = new Set(["$scope", "$imports", "$missing", "$value", "$new"]);
+const kept = /^\$(scope|imports|missing|value|new|\d+)$/;
 const takenName = (name: string) => `"${name}" is a name that the notebook keeps for itself; choose another`;
 
 type Refuse = (what: string, at: acorn.Position) => never;
-
-/** An empty scope. */
-export function newScope(): Scope {
-  return Object.create(null);
-}
-
-/** Puts what a cell defined into the scope, live. */
-export function define(scope: Scope, defined: Scope): void {
-  Object.defineProperties(scope, Object.getOwnPropertyDescriptors(defined));
-}
-
-/**
- * A compiled cell as a function.
- * @param sourceName what stacks call it, of letters, digits, "_", "-" and "."
- */
-export function instantiateCell(code: string, sourceName?: string): CellFunction {
-  const AsyncFunction = (async () => {}).constructor as new (...texts: string[]) => CellFunction;
-  if (sourceName !== undefined && !/^[\w.-]+$/.test(sourceName)) {
-    throw new TypeError(`"${sourceName}" is no name of a source.`);
-  }
-  const named = sourceName === undefined ? "" : `\n//# sourceURL=${sourceName}`;
-  return new AsyncFunction(...cellParameters, code + named);
-}
-
-/** A place in a cell. */
-export interface CellFrame {
-  /** The function that it is in; empty at the cell's top. */
-  inside: string;
-  /** What `instantiateCell` was given. */
-  sourceName: string;
-  /** From 1. */
-  line: number;
-}
-
-/** "    at f (cell-1:7:3)" as Chromium writes it, "    at f (cell-1, <anonymous>:7:3)" as Deno does. */
-const frame = /^ +at (?:async )?(?:([^\n(]*?) )?\(?([\w.-]+)(?:, <anonymous>)?:(\d+):\d+\)?$/gm;
-
-/** The places in an error's stack that can be cells', the innermost first. */
-export function cellFrames(stack: string): CellFrame[] {
-  return Array.from(stack.matchAll(frame), ([, inside = "", sourceName, line]) => ({
-    inside: inside === "eval" ? "" : inside,
-    sourceName,
-    line: Number(line) - linesBefore,
-  }));
-}
 
 /**
  * Compiles a cell.
@@ -148,7 +90,7 @@ function compile({ code, placeInSource }: Stripped): CompiledCell {
   const at = (offset: number) => acorn.getLineInfo(code, offset);
   for (const { name, start } of declared) {
     if (languageNames.has(name)) refuseAt(`"${name}" is JavaScript's own; choose another name`, at(start));
-    if (kept.has(name)) refuseAt(takenName(name), at(start));
+    if (kept.test(name)) refuseAt(takenName(name), at(start));
   }
   for (const { name, start } of free) {
     if (name === "arguments") refuseAt("A cell has no arguments; only a function has", at(start));
@@ -165,16 +107,19 @@ function compile({ code, placeInSource }: Stripped): CompiledCell {
     edits.insert(last.start, "$value = await (");
     edits.insert(last.end, ")");
   }
+  const outside = distinct(free.map(({ name }) => name));
   for (const reference of free) {
-    if (!languageNames.has(reference.name)) reroute(reference, edits, listed);
+    const at = outside.indexOf(reference.name);
+    if (at >= 0) reroute(reference, `$${at}`, edits, listed);
   }
+  const bindings = outside.map((name, i) => `const $${i}=$scope.binding(${JSON.stringify(name)});`).join("");
   rerouteImports(program, edits);
 
   const defines = declared.map(({ name }) => name);
   const accessors = defines.map((name) => `get ${name}(){return ${name}},set ${name}($new){${name}=$new},`);
   const missing = `const $missing=(name)=>{throw new ReferenceError(name+" is not defined")};`;
   return {
-    code: `"use strict";let $value;${missing}{${lookups}${edits.result()}\n` +
+    code: `"use strict";let $value;${missing}${bindings}{${lookups}${edits.result()}\n` +
       `;return {${hasValue ? "value:$value," : ""}defined:{__proto__:null,${accessors.join("")}}}}`,
     defines,
     changes: distinct([...free.filter(({ writes }) => writes).map(({ name }) => name), ...mutated]),
@@ -306,19 +251,19 @@ function statementStarts(program: acorn.Program): Set<number> {
   return starts;
 }
 
-/** Makes a mention of a name that the cell does not declare one of the scope's, or else of the world's. */
+/** Makes a mention of a name that the cell does not declare one of its binding, if there is one by then, or else of the world's. */
 function reroute(
   { name, start, end, writes, shorthand, typeofStart }: Reference,
+  binding: string,
   edits: Edits,
   listed: Set<number>,
 ): void {
-  const known = `${JSON.stringify(name)} in $scope`;
   const from = typeofStart ?? start;
   const before = (shorthand ? `${name}:` : "") + (listed.has(from) ? ";" : "");
   let by;
-  if (writes) by = `(${known}?$scope:$missing(${JSON.stringify(name)})).${name}`;
-  else if (typeofStart !== undefined) by = `(${known}?typeof $scope.${name}:typeof ${name})`;
-  else by = `(${known}?$scope.${name}:${name})`;
+  if (writes) by = `(${binding}.set?${binding}:$missing(${JSON.stringify(name)})).value`;
+  else if (typeofStart !== undefined) by = `(${binding}.get?typeof ${binding}.get():typeof ${name})`;
+  else by = `(${binding}.get?${binding}.get():${name})`;
   edits.replace(from, end, before + by);
 }
 
@@ -337,6 +282,6 @@ function refuseForeign(program: acorn.Program, code: string, refuseAt: Refuse): 
     if (one.type === "MetaProperty" && one.meta.name === "import") {
       refuseAt("A cell has no import.meta; it is no file", at());
     }
-    if (one.type === "Identifier" && kept.has(one.name)) refuseAt(takenName(one.name), at());
+    if (one.type === "Identifier" && kept.test(one.name)) refuseAt(takenName(one.name), at());
   });
 }

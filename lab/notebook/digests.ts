@@ -9,7 +9,7 @@
  *     thinMargin(record: ValueRecord): string | undefined
  *     digestOf(value: unknown): Promise<string>;  stackDigest(stack: Stack): Promise<string>
  */
-import { canonicalJson, digestOfJson, sha256Of } from "../bytes.ts";
+import { digestOfJson, sha256Of } from "../bytes.ts";
 import type { Sketch, Tier, Tolerance, ValueRecord } from "./records.ts";
 import { compareSketches, type Gap, sketchOf } from "./sketch.ts";
 
@@ -180,9 +180,4 @@ export function gapInWords({ where, stored, found, absolute, relative, ulps }: G
   const share = Number.isFinite(relative) ? `, ${short(relative)} of it` : "";
   const steps = ulps !== undefined && Number.isFinite(ulps) ? `, ${ulps} ulp` : "";
   return `${where} was ${stored} and is ${found}: ${short(absolute)} apart${share}${steps}`;
-}
-
-/** Whether two values are the same JSON. */
-export function sameJson(a: unknown, b: unknown): boolean {
-  return canonicalJson(a) === canonicalJson(b);
 }

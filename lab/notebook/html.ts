@@ -64,9 +64,7 @@ function textCell(cell: Exclude<Cell, CodeCell>): Html {
 
 function codeCell(cell: CodeCell, position: number): Html {
   const name = `Cell ${position}`;
-  const source = cell.source.trim() === ""
-    ? null
-    : html`<pre class="code" tabindex="0" aria-label="${name}, source"><code>${cell.source}</code></pre>`;
+  const source = cell.source.trim() === "" ? null : html`<pre class="code"><code>${cell.source}</code></pre>`;
   return html`<section class="cell" id="${cell.id}" aria-label="${name}">
 <p class="position" aria-hidden="true">${position}</p>
 ${source}
@@ -76,13 +74,11 @@ ${cell.outputs.map((output) => html`<div class="output">${shown(output)}</div>`)
 function shown(output: Output): Content {
   switch (output.output_type) {
     case "stream":
-      return html`<pre class="${output.name === "stderr" ? "stderr" : "stdout"}" tabindex="0">${
-        plain(output.text)
-      }</pre>`;
+      return html`<pre class="${output.name === "stderr" ? "stderr" : "stdout"}">${plain(output.text)}</pre>`;
     case "error": {
       const said = `${output.ename}: ${output.evalue}`;
       const places = output.traceback.map(plain).join("\n");
-      return html`<pre class="error" tabindex="0">${
+      return html`<pre class="error">${
         places.includes(plain(said)) ? places : `${plain(said)}\n${places}`
       }</pre>`;
     }
@@ -102,7 +98,7 @@ function bundle(data: MimeBundle): Content {
   }
   const markdown = data["text/markdown"];
   if (typeof markdown === "string") return html`<div class="text">${markdownHtml(markdown)}</div>`;
-  if (typeof words === "string") return html`<pre tabindex="0">${plain(words)}</pre>`;
+  if (typeof words === "string") return html`<pre>${plain(words)}</pre>`;
   for (const [mime, value] of Object.entries(data)) {
     const text = typeof value === "string"
       ? value
@@ -110,7 +106,7 @@ function bundle(data: MimeBundle): Content {
     return html`
       <details>
         <summary>${mime}, which this page does not draw</summary>
-        <pre tabindex="0">${text}</pre>
+        <pre>${text}</pre>
       </details>
     `;
   }

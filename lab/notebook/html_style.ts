@@ -29,7 +29,7 @@ a { color: var(--accent); }
 code, pre { font: 14px/1.5 var(--mono); }
 :not(pre) > code { background: var(--alt); padding: 1px 4px; border-radius: 3px; font-size: 13.5px; }
 pre { overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; }
-pre:focus-visible, a:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+a:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 .code { background: var(--alt); border-radius: 4px; padding: 10px 14px; margin: 0 0 8px; tab-size: 2; }
 .position { position: absolute; right: 100%; margin: 10px 12px 0 0; font: 12px/1.75 var(--mono); color: var(--muted); }
 .output { border-left: 2px solid var(--rule); padding-left: 12px; margin-bottom: 8px; }
@@ -38,7 +38,8 @@ pre:focus-visible, a:focus-visible, summary:focus-visible { outline: 2px solid v
 .error { color: var(--bad); }
 img { max-width: 100%; height: auto; display: block; }
 table { border-collapse: collapse; font: 14px/1.5 var(--sans); display: block; overflow-x: auto; }
-th, td { padding: 4px 12px 4px 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }
+th, td { padding: 4px 12px 4px 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
+th:not([align]) { text-align: left; }
 hr { border: 0; border-top: 1px solid var(--rule); margin: 32px 0; }
 details summary, .small { font: 12px/1.5 var(--sans); color: var(--muted); cursor: default; }
 footer { border-top: 1px solid var(--rule); margin-top: 48px; padding-top: 16px; padding-bottom: 40px; font: 12px/1.5 var(--sans); color: var(--muted); }
@@ -48,6 +49,7 @@ footer code { font-size: 12px; }
 @media (max-width: 1060px) { .position { position: static; margin: 0 0 2px; line-height: 1.2; } }
 @media (max-width: 480px) { main, footer { padding-left: 16px; padding-right: 16px; } main { padding-top: 24px; } dl { grid-template-columns: 1fr; } dd { margin-bottom: 6px; } }
 @media print {
+  :root { color-scheme: light; }
   body { background: #fff; color: #000; font-size: 11pt; }
   .code { border: 1px solid #ccc; background: none; }
   .code, .output > img, tr { break-inside: avoid; }

@@ -155,8 +155,34 @@ const stored = v.variant("output_type", [
   }),
 ]);
 
+// Of the metadata the format knows these; all else is anybody's.
+const text = v.optional(v.string());
+const notebookMetadata = v.optional(v.looseObject({
+  kernelspec: v.optional(v.looseObject({ name: v.string(), display_name: v.string() })),
+  language_info: v.optional(v.looseObject({
+    name: v.string(),
+    codemirror_mode: v.optional(v.union([v.string(), object], "a text or an object")),
+    file_extension: text,
+    mimetype: text,
+    pygments_lexer: text,
+  })),
+  title: text,
+  authors: v.optional(v.array(v.unknown())),
+}));
+const cellMetadata = v.optional(v.looseObject({
+  name: v.optional(v.pipe(v.string(), v.nonEmpty())),
+  tags: v.optional(v.pipe(
+    v.array(v.pipe(v.string(), v.regex(/^[^,]+$/, "a tag without commas"))),
+    v.check((tags) => new Set(tags).size === tags.length, "a list of different tags"),
+  )),
+  jupyter: v.optional(object),
+  collapsed: v.optional(v.boolean()),
+  scrolled: v.optional(v.union([v.boolean(), v.literal("auto")])),
+  format: text,
+}));
+
 // What the format demands and other tools leave out all the same is optional here: metadata, outputs, execution_count, and ids.
-const common = { id: v.optional(v.string()), metadata: v.optional(object), source: lines };
+const common = { id: v.optional(v.string()), metadata: cellMetadata, source: lines };
 const attachments = v.optional(v.record(v.string(), bundle));
 const cell = v.variant("cell_type", [
   v.strictObject({
@@ -172,7 +198,7 @@ const cell = v.variant("cell_type", [
 const file = v.strictObject({
   nbformat: v.literal(4),
   nbformat_minor: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
-  metadata: v.optional(object),
+  metadata: notebookMetadata,
   cells: v.array(cell),
 });
 
@@ -241,7 +267,8 @@ export function parseNotebook(path: string, bytes: Uint8Array): Notebook {
     const source = joined(one.source);
     const id = kept[index] ?? cellId(source, index, taken);
     taken.add(id);
-    const metadata = { ...one.metadata };
+    // The checker leaves keys such as "constructor" out of its copies.
+    const metadata = { ...(json.cells as typeof cells)[index].metadata };
     if (one.cell_type === "code") {
       if (metadata.lab !== undefined) {
         check(cellRecordSchema, metadata.lab, `metadata.lab of cell ${index + 1}: `);
@@ -319,6 +346,12 @@ function readBundle(bundle: MimeBundle): MimeBundle {
       [mime, value],
     ) => [mime, isJson(mime) ? value : joined(value as string | string[])]),
   );
+}
+
+/** Outputs that came from elsewhere than a file; undefined where one is none. */
+export function soundOutputs(value: unknown): Output[] | undefined {
+  const { success, output } = v.safeParse(v.array(stored), value, { abortEarly: true });
+  return success ? (output as v.InferOutput<typeof stored>[]).map(readOutput) : undefined;
 }
 
 function readOutput(output: v.InferOutput<typeof stored>): Output {

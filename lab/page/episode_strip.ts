@@ -5,7 +5,7 @@
  */
 import { css, html, LitElement, nothing } from "lit";
 import { classMap } from "lit/directives/class-map.js";
-import { styleMap } from "lit/directives/style-map.js";
+import { guard } from "lit/directives/guard.js";
 import { type Episode, type EpisodeSettings, figure, type Lane, lanesOf } from "../runs/episode.ts";
 import { spoken, written } from "./token_text.ts";
 
@@ -13,7 +13,10 @@ import { spoken, written } from "./token_text.ts";
 export interface Alternative {
   id: number;
   text: string;
+  /** nats */
   logprob: number;
+  /** From 0, with the other model. */
+  rankElsewhere?: number;
 }
 
 /** The likeliest tokens of one place, likeliest first. */
@@ -63,6 +66,8 @@ export class EpisodeStrip extends LitElement {
   /** The one cell that Tab comes to. */
   private entry: Cell = { slot: 0, lane: -1 };
   private asked = 0;
+  /** Of the episode; none of them changes while somebody points. */
+  private lanes: Lane[] = [];
 
   static override styles = css`
     :host {
@@ -285,9 +290,21 @@ export class EpisodeStrip extends LitElement {
   }
 
   override willUpdate(changed: Map<string, unknown>) {
+    if (this.episode && (changed.has("episode") || changed.has("settings"))) {
+      this.lanes = lanesOf(this.episode, this.settings);
+    }
     if (!changed.has("episode")) return;
     this.at = this.pinned = this.found = null;
     this.entry = { slot: 0, lane: -1 };
+  }
+
+  /** What is pointed at is marked by hand: to draw a thousand cells anew with every move would be felt. */
+  override updated() {
+    const root = this.renderRoot;
+    for (const marked of root.querySelectorAll(".at, .same")) marked.classList.remove("at", "same");
+    if (!this.at) return;
+    for (const cell of root.querySelectorAll(`[data-slot="${this.at.slot}"]`)) cell.classList.add("same");
+    root.querySelector(`button[data-cell="${this.at.slot},${this.at.lane}"]`)?.classList.add("at");
   }
 
   override render() {
@@ -299,45 +316,55 @@ export class EpisodeStrip extends LitElement {
                 Stage ppo writes four of every update.</p>
       `;
     }
-    const lanes = lanesOf(episode, this.settings);
+    const { lanes } = this;
+    return html`
+      <div class="scroll" @keydown=${this.onKey} @pointerover=${this.onPoint} @focusin=${this.onFocus}
+        @click=${this.onClick} @pointerleave=${() => this.at = null}>
+        ${guard(
+          [episode, lanes, this.text, this.responseLength, this.pinned],
+          () => this.table(episode, lanes),
+        )}
+      </div>
+      <p class="readout" aria-live="polite">${this.readout(episode, lanes)}</p>
+      ${this.others(episode)}
+    `;
+  }
+
+  private table(episode: Episode, lanes: readonly Lane[]) {
     const count = episode.response.length;
     const slots = Math.max(count, ...lanes.map(({ values }) => values.length));
     const tail = Math.max(0, this.responseLength - slots);
     const full = fullScales(lanes);
     return html`
-      <div class="scroll" @keydown=${this.onKey} @pointerleave=${() => this.at = null}>
-        <table role="grid" aria-label=${`Episode of update ${episode.update}: ${count} tokens, ${lanes.length} lanes`}>
-          <thead>
-            <tr>
-              <th scope="col">token</th>
-              ${Array.from({ length: slots }, (_, slot) => this.head(episode, slot))}
-            </tr>
-          </thead>
-          <tbody>
-            ${lanes.map((lane, l) =>
-              html`<tr style=${styleMap({ "--k": `var(--role-${lane.role}, var(--ink))` })}>
-                <th scope="row">${lane.name} <small>± ${figure(full[l])}</small></th>
-                ${Array.from({ length: slots }, (_, slot) => this.cell(lane, l, slot, full[l]))}
-              </tr>`
+      <table role="grid" aria-label=${`Episode of update ${episode.update}: ${count} tokens, ${lanes.length} lanes`}>
+        <thead>
+          <tr>
+            <th scope="col">token</th>
+            ${Array.from({ length: slots }, (_, slot) => this.head(episode, slot))}
+          </tr>
+        </thead>
+        <tbody>
+          ${lanes.map((lane, l) =>
+            html`<tr style=${`--k: var(--role-${lane.role}, var(--ink))`}>
+              <th scope="row">${lane.name} <small>± ${figure(full[l])}</small></th>
+              ${Array.from({ length: slots }, (_, slot) => this.cell(lane, l, slot, full[l]))}
+            </tr>`
+          )}
+          <tr class="mask">
+            <th scope="row">mask</th>
+            ${Array.from(
+              { length: slots },
+              (_, slot) =>
+                slot < count
+                  ? html`<td title="The policy and the critic are trained on this token.">in</td>`
+                  : html`<td class="out" title="Behind the last token: only the critic has a slot here, for the score.">critic</td>`,
             )}
-            <tr class="mask">
-              <th scope="row">mask</th>
-              ${Array.from(
-                { length: slots },
-                (_, slot) =>
-                  slot < count
-                    ? html`<td title="The policy and the critic are trained on this token.">in</td>`
-                    : html`<td class="out" title="Behind the last token: only the critic has a slot here, for the score.">critic</td>`,
-              )}
-              ${tail > 0
-                ? html`<td class="out" title="Behind the end: no loss, no mean, counts these slots.">+${tail}</td>`
-                : nothing}
-            </tr>
-          </tbody>
-        </table>
-      </div>
-      <p class="readout" aria-live="polite">${this.readout(episode, lanes)}</p>
-      ${this.others(episode)}
+            ${tail > 0
+              ? html`<td class="out" title="Behind the end: no loss, no mean, counts these slots.">+${tail}</td>`
+              : nothing}
+          </tr>
+        </tbody>
+      </table>
     `;
   }
 
@@ -348,22 +375,19 @@ export class EpisodeStrip extends LitElement {
   /** A token as a chip, tinted by its whitened advantage: blue is better than expected, red worse. */
   private head({ response, whitened }: Episode, slot: number) {
     if (slot >= response.length) {
-      return html`<th scope="col" class=${classMap({ same: this.at?.slot === slot })}>${
+      return html`<th scope="col" data-slot=${slot}>${
         this.button({ slot, lane: -1 }, html`<span class="mark">behind</span>`, {
           name: "the slot behind the last token",
-          style: { "--strength": "0", "--tone": "var(--up)" },
+          style: "--strength: 0; --tone: var(--up)",
         })
       }</th>`;
     }
     const text = this.textOf(response[slot]);
     const strength = Math.min(1, Math.abs(whitened[slot] ?? 0) / 3);
-    return html`<th scope="col" class=${classMap({ same: this.at?.slot === slot })}>${
+    return html`<th scope="col" data-slot=${slot}>${
       this.button({ slot, lane: -1 }, written(text), {
         name: `token ${slot + 1}: ${spoken(text)}, whitened advantage ${figure(whitened[slot])}`,
-        style: {
-          "--strength": strength.toFixed(2),
-          "--tone": whitened[slot] < 0 ? "var(--down)" : "var(--up)",
-        },
+        style: `--strength: ${strength.toFixed(2)}; --tone: var(${whitened[slot] < 0 ? "--down" : "--up"})`,
       })
     }</th>`;
   }
@@ -374,33 +398,45 @@ export class EpisodeStrip extends LitElement {
     // The base stands in the middle; a bar to its right is above it.
     const share = Math.max(-1, Math.min(1, (value - lane.base) / full));
     const from = 50 + 50 * Math.min(0, share), width = 50 * Math.abs(share);
-    const clipped = lane.band !== undefined && lane.formula(slot).includes("clipped");
-    return html`<td class=${classMap({ same: this.at?.slot === slot, clipped })}>${
+    return html`<td data-slot=${slot} class=${lane.clipped?.(slot) ? "clipped" : ""}>${
       this.button(
         { slot, lane: l },
-        html`<i style=${styleMap({ left: `${from.toFixed(1)}%`, width: `${width.toFixed(1)}%` })}></i>${
+        html`<i style=${`left: ${from.toFixed(1)}%; width: ${width.toFixed(1)}%`}></i>${
           lane.band?.map((edge) =>
-            html`<u style=${styleMap({ left: `${(50 + 50 * (edge - lane.base) / full).toFixed(1)}%` })}></u>`
+            html`<u style=${`left: ${(50 + 50 * (edge - lane.base) / full).toFixed(1)}%`}></u>`
           )
-        }<span class="value">${figure(value)}</span>`,
-        { name: `${lane.name} ${figure(value)}` },
+        }<span class="value">${shown(lane, value)}</span>`,
+        { name: `${lane.name} ${shown(lane, value)}` },
       )
     }</td>`;
   }
 
-  private button(
-    cell: Cell,
-    content: unknown,
-    { name, style = {} }: { name: string; style?: Record<string, string> },
-  ) {
-    const same = (other: Cell | null) => other?.slot === cell.slot && other.lane === cell.lane;
+  private button(cell: Cell, content: unknown, { name, style = "" }: { name: string; style?: string }) {
+    const pinned = sameCell(this.pinned, cell);
     return html`
-      <button type="button" data-cell=${`${cell.slot},${cell.lane}`} tabindex=${same(this.entry) ? 0 : -1}
-        aria-label=${name} aria-pressed=${same(this.pinned)}
-        class=${classMap({ at: same(this.at), pinned: same(this.pinned) })} style=${styleMap(style)}
-        @pointerenter=${() => this.look(cell)} @focus=${() => this.look(this.entry = cell)}
-        @click=${() => this.pinned = same(this.pinned) ? null : cell}>${content}</button>
+      <button type="button" data-cell=${`${cell.slot},${cell.lane}`} tabindex=${sameCell(this.entry, cell)
+        ? 0
+        : -1} aria-label=${name}
+        aria-pressed=${pinned} class=${pinned ? "pinned" : ""} style=${style}>${content}</button>
     `;
+  }
+
+  private onPoint(event: Event) {
+    const cell = cellOf(event);
+    if (cell && !sameCell(this.at, cell)) this.look(cell);
+  }
+
+  private onFocus(event: Event) {
+    const cell = cellOf(event);
+    if (!cell) return;
+    this.renderRoot.querySelector('button[tabindex="0"]')?.setAttribute("tabindex", "-1");
+    (event.target as Element).setAttribute("tabindex", "0");
+    this.look(this.entry = cell);
+  }
+
+  private onClick(event: Event) {
+    const cell = cellOf(event);
+    if (cell) this.pinned = sameCell(this.pinned, cell) ? null : cell;
   }
 
   private look(cell: Cell) {
@@ -474,8 +510,8 @@ export class EpisodeStrip extends LitElement {
       html`
         <div style=${`--k: var(--role-${role})`}>
           <h4>${title}</h4>
-          <ol>${own.map(({ id, text, logprob }, rank) => {
-            const there = other.findIndex((one) => one.id === id);
+          <ol>${own.map(({ id, text, logprob, rankElsewhere }, rank) => {
+            const there = rankElsewhere ?? other.findIndex((one) => one.id === id);
             const change = there < 0
               ? "new"
               : there === rank
@@ -492,7 +528,7 @@ export class EpisodeStrip extends LitElement {
           })}</ol>
         </div>
       `;
-    return html`<div class="others">${column("policy, now", "policy", policy, reference)}${
+    return html`<div class="others">${column("policy at the end", "policy", policy, reference)}${
       column("reference", "reference", reference, policy)
     }</div>`;
   }
@@ -516,6 +552,22 @@ export class EpisodeStrip extends LitElement {
     this.renderRoot.querySelector<HTMLButtonElement>(`button[data-cell="${to}"]`)?.focus();
   }
 }
+
+function sameCell(a: Cell | null, b: Cell): boolean {
+  return a?.slot === b.slot && a.lane === b.lane;
+}
+
+/** The cell that an event is about. */
+function cellOf(event: Event): Cell | null {
+  const button = (event.target as Element).closest<HTMLElement>("button[data-cell]");
+  if (!button) return null;
+  const [slot, lane] = button.dataset.cell!.split(",").map(Number);
+  return { slot, lane };
+}
+
+/** A ratio's distance from 1 is what counts, so it has all its decimals. */
+const shown = ({ base }: Lane, value: number) =>
+  base === 1 && Number.isFinite(value) ? value.toFixed(3) : figure(value);
 
 /** Of each lane the distance from its base at which a bar is full; lanes that are compared have one scale. */
 function fullScales(lanes: readonly Lane[]): number[] {

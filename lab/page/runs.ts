@@ -83,6 +83,8 @@ export class PrecisRuns extends LitElement {
   /** Grows with every change of an open run, and now and then. */
   declare private tick: number;
   declare private trouble: string;
+  private readyRuns: WatchedRun[] = [];
+  private readyOf = "";
 
   constructor() {
     super();
@@ -146,11 +148,7 @@ export class PrecisRuns extends LitElement {
   private keepAddress() {
     const base = new URL("./", document.baseURI).href;
     const query = this.open.flatMap(({ url }) =>
-      url
-        ? [
-          `run=${url.startsWith(base) ? url.slice(base.length).replace(/\/$/, "") : encodeURIComponent(url)}`,
-        ]
-        : []
+      url ? [`run=${inQuery(url.startsWith(base) ? url.slice(base.length).replace(/\/$/, "") : url)}`] : []
     ).join("&");
     const hash = this.tab ? `#${this.tab}` : "";
     history.replaceState(null, "", `${location.pathname}${query && `?${query}`}${hash}`);
@@ -252,6 +250,13 @@ export class PrecisRuns extends LitElement {
     `;
   }
 
+  override updated(changed: Map<string, unknown>) {
+    if (!changed.has("tab")) return;
+    const list = this.querySelector<HTMLElement>(".tabs"),
+      tab = list?.querySelector<HTMLElement>("[aria-selected=true]");
+    if (list && tab) list.scrollLeft = tab.offsetLeft - list.offsetLeft - 60;
+  }
+
   private onTabKey(event: KeyboardEvent) {
     const at = tabs.indexOf(this.shown());
     const to = {
@@ -273,8 +278,17 @@ export class PrecisRuns extends LitElement {
     ).join("|");
   }
 
+  /** The runs that have been read; the same array for as long as nothing of them has changed, so that panels are not drawn for nothing. */
+  private ready(version: string): WatchedRun[] {
+    const runs = this.open.filter(({ ready }) => ready);
+    const same = version === this.readyOf && runs.length === this.readyRuns.length &&
+      runs.every((run, i) => run === this.readyRuns[i]);
+    if (!same) [this.readyRuns, this.readyOf] = [runs, version];
+    return this.readyRuns;
+  }
+
   private panel(tab: Tab) {
-    const runs = this.open.filter(({ ready }) => ready), version = this.version();
+    const version = this.version(), runs = this.ready(version);
     if (this.open.length > 0 && runs.length === 0 && this.open.some(({ trouble }) => !trouble)) {
       return html`<p class="empty">Reading: ${
         groupThousands(Math.round(this.open.reduce((sum, { received }) => sum + received, 0) / 1000))
@@ -288,13 +302,7 @@ export class PrecisRuns extends LitElement {
           tab === "ppo" && runs.length > 0
             ? html`
               <div class="pair over">
-                <run-plane .runs=${runs.map(({ label, name, colour, seen }) => ({
-                  label,
-                  name,
-                  colour: runs.length === 1 ? "--role-reward" : colour,
-                  columns: seen.columns,
-                  evaluation: seen.evaluation,
-                }))} .version=${version}></run-plane>
+                <run-plane .runs=${runs} .version=${version}></run-plane>
                 <div class="facts">${checksTable(runs)}${alarmList(runs)}</div>
               </div>
             `
@@ -389,9 +397,10 @@ export class PrecisRuns extends LitElement {
 
   private listedState({ state, done, preset, seed, changedAt }: ListedRun) {
     const at = state === "finished" ? "" : ` at ${currentStage(done) ?? "the end"}`;
-    return html`${this.stateMark(state)}${at}${preset ? ` · ${preset}` : ""}${
-      seed === undefined ? "" : ` · seed ${seed}`
-    }${changedAt === undefined ? "" : ` · ${ago(changedAt)}`}`;
+    const facts = [preset, seed !== undefined && `seed ${seed}`].filter((fact) => fact).join(" · ");
+    return html`${this.stateMark(state)}${at}${
+      changedAt === undefined ? "" : ` · ${ago(changedAt)}`
+    }<br>${facts}`;
   }
 
   private stateMark(state: keyof typeof stateWords) {
@@ -452,7 +461,7 @@ export class PrecisRuns extends LitElement {
         : nothing
     }
       <span class="stages">${
-      stageNames.map((one) => {
+      (run.ready ? stageNames : []).map((one) => {
         const done = seen.stages.some(({ name }) => name === one);
         const now = !done && seen.state !== "finished" && currentStage(stagesDone(seen.stages)) === one;
         return html`<span class=${classMap({ done, now })} title=${`${one}: ${
@@ -476,7 +485,7 @@ export class PrecisRuns extends LitElement {
 
   private keyList() {
     return html`
-      <div class="help" role="dialog" aria-label="Keys">
+      <div class="runs help" role="dialog" aria-label="Keys">
         <h2>Keys</h2>
         <dl>${keys.map(([key, does]) =>
           html`
@@ -495,7 +504,12 @@ export class PrecisRuns extends LitElement {
 }
 
 /** Where a listed run lies, from the page. */
-const addressOf = ({ path }: ListedRun) => path === "" ? "runs" : `runs/${path}`;
+const addressOf = ({ path }: ListedRun) =>
+  path === "" ? "runs" : `runs/${path.split("/").map(encodeURIComponent).join("/")}`;
+
+/** An address as a value in a query, slashes left readable. */
+const inQuery = (address: string) =>
+  encodeURIComponent(address).replaceAll("%2F", "/").replaceAll("%3A", ":");
 
 const keyOf = (run: ListedRun) => new URL(`${addressOf(run)}/`, document.baseURI).href;
 

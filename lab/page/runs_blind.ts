@@ -125,8 +125,10 @@ export class RunBlind extends LitElement {
   }
 
   private forget() {
-    localStorage.removeItem(storage);
     this.kept = [];
+    try {
+      localStorage.removeItem(storage);
+    } catch { /* nothing was kept */ }
   }
 
   override render() {

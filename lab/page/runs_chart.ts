@@ -2,7 +2,7 @@
 import { css, html, LitElement, nothing } from "lit";
 import { styleMap } from "lit/directives/style-map.js";
 import uPlot from "uplot";
-import { formatFigure, percent } from "../format.ts";
+import { formatFigure, percent, shortCount } from "../format.ts";
 import { metrics } from "../metrics.ts";
 import { type Curve, nearestPlace } from "../runs/columns.ts";
 import { smoothed, thinned } from "../runs/curves.ts";
@@ -249,8 +249,11 @@ export class RunChart extends LitElement {
     `;
   }
 
-  override updated() {
-    if (this.nearby) this.draw();
+  override updated(changed: Map<string, unknown>) {
+    // The cursor, which changes most, changes no curve.
+    if (this.nearby && ["name", "curves", "look", "version", "marks"].some((one) => changed.has(one))) {
+      this.draw();
+    }
   }
 
   private valueAt({ x, y }: Curve): number | undefined {
@@ -352,14 +355,18 @@ export class RunChart extends LitElement {
       points: { size: 4, fill: colour },
       ...over,
     });
-    const chart = this;
     return {
       width,
       height,
       padding: [6, several ? 16 : 6, 0, 0],
       legend: { show: false },
       cursor: {
-        sync: { key: "runs", setSeries: false, scales: ["x", null] },
+        sync: {
+          key: "runs",
+          setSeries: false,
+          scales: ["x", null],
+          filters: { pub: (type) => type === "mousemove" || type === "mouseleave" },
+        },
         drag: { x: true, y: false, setScale: false },
         y: false,
         points: { size: 6 },
@@ -426,8 +433,8 @@ export class RunChart extends LitElement {
           this.tell("zoom", [Math.floor(low), Math.ceil(high)]);
         }],
         draw: [(plot) => {
-          chart.drawMarks(plot);
-          if (several) chart.drawLabels(plot, font);
+          this.drawMarks(plot);
+          if (several) this.drawLabels(plot, font);
         }],
       },
     };
@@ -436,7 +443,9 @@ export class RunChart extends LitElement {
   /** The range of an axis that holds what is shown; shares stay within theirs. */
   private extentOf(low: number | null, high: number | null, share?: boolean): [number, number] {
     if (low === null || high === null) return [0, 1];
-    const room = high > low ? 0.07 * (high - low) : Math.abs(high) / 10 || 1;
+    // What differs by rounding alone is flat.
+    const flat = high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high));
+    const room = flat ? Math.abs(high) / 10 || 1 : 0.07 * (high - low);
     const [from, to] = [low - room, high + room];
     return share ? [Math.max(0, from), Math.min(1, to)] : [from, to];
   }
@@ -517,9 +526,8 @@ function positive([, ...columns]: uPlot.AlignedData): boolean {
 /** A tick's number in few characters. */
 function short(y: number): string {
   const size = Math.abs(y);
-  if (size >= 1e4 || (size < 1e-3 && y !== 0)) {
-    return y.toExponential(0).replace("e+", "e").replace(/-/g, "−");
-  }
+  if (size >= 1e4) return shortCount(y).replace("-", "−");
+  if (size < 1e-3 && y !== 0) return y.toExponential(0).replace(/-/g, "−");
   return String(Number(y.toPrecision(4))).replace("-", "−");
 }
 

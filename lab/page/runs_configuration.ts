@@ -51,7 +51,11 @@ export class RunConfiguration extends LitElement {
     const shown = this.shown ?? (several ? "differing" : "changed");
     const isChanged = ({ values, published, neutral }: typeof rows[number]) =>
       !neutral && values.some((value) => value !== undefined && value !== published);
-    const differing = rows.filter(({ differs }) => differs), changed = rows.filter(isChanged);
+    // What no result depends on comes last.
+    const differing = rows.filter(({ differs }) => differs).sort((a, b) =>
+        Number(a.neutral) - Number(b.neutral)
+      ),
+      changed = rows.filter(isChanged);
     const chosen = { differing, changed, all: rows }[shown];
     const wanted = this.filter.trim().toLowerCase();
     const found = chosen.filter(({ path, doc = "" }) => `${path} ${doc}`.toLowerCase().includes(wanted));
@@ -92,13 +96,17 @@ export class RunConfiguration extends LitElement {
                   }${run.name}</th>`
                 )}<th scope="col" class="number">published</th><th scope="col">What it is</th></tr>
               </thead>
-              <tbody>${found.map(({ path, values, published, doc, unit, from, differs }) =>
+              <tbody>${found.map(({ path, values, published, doc, unit, from, differs, neutral }) =>
                 html`<tr>
               <th scope="row"><code>${path}</code></th>
               ${
                   values.map((value) =>
                     html`<td class=${
-                      classMap({ number: true, differs: several && differs, as: value === published })
+                      classMap({
+                        number: true,
+                        differs: several && differs && !neutral,
+                        as: value === published,
+                      })
                     }>${value === undefined ? html`<small>not told</small>` : value || "none"}</td>`
                   )
                 }

@@ -6,7 +6,7 @@ import { formatFigure } from "../format.ts";
 import { metrics } from "../metrics.ts";
 import type { StageName } from "../report/data.ts";
 import { nearestPlace } from "../runs/columns.ts";
-import { groupMetrics, roleOf } from "../runs/groups.ts";
+import { groupMetrics, type MetricGroup, roleOf } from "../runs/groups.ts";
 import "./runs_chart.ts";
 import type { ChartCurve, ChartLook } from "./runs_chart.ts";
 import type { WatchedRun } from "./runs_watch.ts";
@@ -111,15 +111,15 @@ export class RunCurves extends LitElement {
           }: show all</button>`
           : html`<span class="hint">Drag to zoom, double-click to reset</span>`}
       </div>
-      ${this.table ? this.values(found) : nothing}
+      ${this.table ? this.values(groupMetrics(found).flatMap(({ names }) => names)) : nothing}
       ${found.length === 0
         ? html`<p class="empty">No metric's name, title or description has ${
           wanted.map((word, i) => html`${i > 0 ? " and " : ""}“${word}”`)
         } in it.</p>`
-        : groupMetrics(found).map(({ title, names }) =>
+        : sections(found).map(({ title, names }) =>
           html`
-            <section class="group" aria-label=${title}>
-              <h3>${title} <small>${names.length}</small></h3>
+            <section class="group" aria-label=${title || "Metrics"}>
+              <h3 class=${title ? "" : "sr"}>${title || "metrics"} <small>${names.length}</small></h3>
               <div class="charts">${names.map((name) =>
                 keyed(`${this.stage} ${name}`, this.chart(name, look))
               )}</div>
@@ -201,6 +201,12 @@ export class RunCurves extends LitElement {
           those before it are done.`
     }</p>`;
   }
+}
+
+/** Metrics in their groups; few of them in one, as headings would take more room than they order. */
+function sections(names: readonly string[]): MetricGroup[] {
+  const groups = groupMetrics(names);
+  return names.length > 15 ? groups : [{ title: "", names: groups.flatMap((group) => group.names) }];
 }
 
 customElements.define("run-curves", RunCurves);

@@ -7,17 +7,16 @@ import { readQwen2Config } from "../qwen2.ts";
 import type { Episode, EpisodeSettings } from "../runs/episode.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import "./episode_strip.ts";
-import type { Alternatives } from "./episode_strip.ts";
+import { size } from "./numbers.ts";
+import { askAlternatives, canAsk } from "./runs_alternatives.ts";
 import type { WatchedRun } from "./runs_watch.ts";
-
-/** The likeliest tokens in place `slot` of an episode's response, by the models of a run's folder; see lab/page/engine.ts. */
-export type AskAlternatives = (run: WatchedRun, episode: Episode, slot: number) => Promise<Alternatives>;
 
 export class RunEpisodes extends LitElement {
   static override properties = {
     runs: { attribute: false },
     version: {},
-    ask: { attribute: false },
+    asking: { state: true },
+    modelBytes: { state: true },
     chosen: { state: true },
     range: { state: true },
     moment: { state: true },
@@ -28,8 +27,10 @@ export class RunEpisodes extends LitElement {
   };
   declare runs: readonly WatchedRun[];
   declare version: string;
-  /** Undefined where nobody can be asked. */
-  declare ask: AskAlternatives | undefined;
+  /** Whether the run's models are asked for alternatives: they may be large, and the GPU busy. */
+  declare private asking: boolean;
+  /** Of the policy's weights; the reference's are as many. */
+  declare private modelBytes: number;
   /** The key of the run that is shown. */
   declare private chosen: string;
   /** First and last update with episodes. */
@@ -50,7 +51,8 @@ export class RunEpisodes extends LitElement {
     this.runs = [];
     this.version = this.chosen = this.trouble = "";
     this.moment = null;
-    this.place = 0;
+    this.asking = false;
+    this.modelBytes = this.place = 0;
     this.episodes = null;
     this.tokenizer = null;
   }
@@ -90,7 +92,7 @@ export class RunEpisodes extends LitElement {
 
   /** Reads the episodes to be shown, where they are not those that are there. */
   private async fetch(run: WatchedRun) {
-    const wanted = `${run.key} ${this.moment} ${run.seen.columns.lastStep("ppo")}`;
+    const wanted = `${run.key} ${this.moment ?? `the last of ${run.seen.columns.lastStep("ppo")}`}`;
     if (this.asked === wanted) return;
     this.asked = wanted;
     try {
@@ -109,6 +111,8 @@ export class RunEpisodes extends LitElement {
     if (this.tokenizerOf !== run.key) {
       this.tokenizerOf = run.key;
       this.tokenizer = await tokenizerOf(run).catch((error) => (error as Error).message);
+      const weights = joinPath(run.seen.path, "models/ppo/model.safetensors");
+      this.modelBytes = canAsk(run) ? await run.seen.files.size(weights).catch(() => 0) : 0;
     }
   }
 
@@ -169,6 +173,15 @@ export class RunEpisodes extends LitElement {
           `
         )}</div>
         <span class="hint">of the batch's first four, with their scores</span>
+        ${canAsk(run)
+          ? html`
+            <label
+              class="check"><input type="checkbox" .checked=${this.asking} @change=${() =>
+                this.asking = !this.asking}> Top ten on hover <small class="hint">${this.modelBytes > 0
+                ? `two models of ${size(this.modelBytes)} on the GPU`
+                : "by two models on the GPU"}</small></label>
+          `
+          : nothing}
       </div>
       ${this.trouble ? html`<p class="trouble" role="alert">${this.trouble}</p>` : nothing}
       ${episode
@@ -181,8 +194,8 @@ export class RunEpisodes extends LitElement {
             ((id: number) => text.decodeToken(id))} .responseLength=${Number(
               field(run, "ppo.responseLength"),
             ) || 0}
-            .alternatives=${this.ask && run.url && run.seen.models.includes("ppo")
-              ? (one: Episode, slot: number) => this.ask!(run, one, slot)
+            .alternatives=${this.asking && canAsk(run)
+              ? (one: Episode, slot: number) => askAlternatives(run, one, slot)
               : undefined}></episode-strip>
           ${typeof this.tokenizer === "string"
             ? html`<p class="hint">Ids stand for texts: ${this.tokenizer}</p>`

@@ -3,24 +3,13 @@ import { css, html, LitElement, nothing, svg } from "lit";
 import { formatFigure } from "../format.ts";
 import { metricTitle } from "../metrics.ts";
 import { ticks } from "../report/chart.ts";
-import type { Evaluation } from "../report/data.ts";
-import type { Columns } from "../runs/columns.ts";
 import { planeCourse, type PlanePoint } from "../runs/plane.ts";
-
-/** A run in the plane. */
-export interface PlaneRun {
-  label: string;
-  name: string;
-  /** A style variable. */
-  colour: string;
-  columns: Columns;
-  evaluation?: Evaluation;
-}
+import type { WatchedRun } from "./runs_watch.ts";
 
 /** What can be on the y axis. */
 const scores = ["objective/scores", "objective/rlhf_reward", "objective/raw_scores", "precis/gold_score"];
 
-const width = 520, height = 256, left = 46, right = 22, top = 10, bottom = 36;
+const height = 256, left = 46, right = 22, top = 10, bottom = 36;
 
 /** Means that a line is drawn through. */
 const parts = 48;
@@ -31,11 +20,15 @@ export class RunPlane extends LitElement {
     version: {},
     score: { state: true },
     at: { state: true },
+    wide: { state: true },
   };
-  declare runs: readonly PlaneRun[];
+  declare runs: readonly WatchedRun[];
   declare version: string;
   declare private score: string;
-  declare private at: { run: PlaneRun; point: PlanePoint } | null;
+  declare private at: { run: WatchedRun; point: PlanePoint } | null;
+  /** Pixels across. */
+  declare private wide: number;
+  private resized = new ResizeObserver(() => this.wide = Math.max(240, this.clientWidth));
 
   static override styles = css`
     :host {
@@ -126,13 +119,26 @@ export class RunPlane extends LitElement {
     this.version = "";
     this.score = scores[0];
     this.at = null;
+    this.wide = 520;
+  }
+
+  override connectedCallback() {
+    super.connectedCallback();
+    this.resized.observe(this);
+  }
+
+  override disconnectedCallback() {
+    super.disconnectedCallback();
+    this.resized.disconnect();
   }
 
   override render() {
-    const there = scores.filter((name) => this.runs.some(({ columns }) => columns.curve("ppo", name)));
+    const width = this.wide;
+    const there = scores.filter((name) => this.runs.some(({ seen }) => seen.columns.curve("ppo", name)));
     const score = there.includes(this.score) ? this.score : there[0];
     const courses = this.runs.flatMap((run) => {
-      const kl = run.columns.curve("ppo", "objective/kl"), y = score && run.columns.curve("ppo", score);
+      const kl = run.seen.columns.curve("ppo", "objective/kl"),
+        y = score && run.seen.columns.curve("ppo", score);
       return kl && y ? [{ run, ...planeCourse(kl, y, parts) }] : [];
     });
     const head = html`
@@ -186,13 +192,13 @@ export class RunPlane extends LitElement {
         ${best.map(({ run, points }) =>
           points.length === 0
             ? nothing
-            : svg`<g style="--k: var(${run.colour})"><path class="best" d=${path(points)} />${
+            : svg`<g style="--k: var(${this.colourOf(run)})"><path class="best" d=${path(points)} />${
               points.map((point) => svg`<circle class="mark" cx=${px(point.x)} cy=${py(point.y)} r="2.5" />`)
             }</g>`
         )}
         ${courses.map(({ run, dots, line }) =>
           svg`
-            <g style="--k: var(${run.colour})">
+            <g style="--k: var(${this.colourOf(run)})">
               <path class="dots" d=${dots.map(({ x, y }) => `M${px(x).toFixed(1)} ${py(y).toFixed(1)}h0`)
                 .join("")} />
               <path class="line" d=${path(line)} />
@@ -204,13 +210,18 @@ export class RunPlane extends LitElement {
           `
         )}
         ${this.at
-          ? svg`<circle class="mark" style="--k: var(${this.at.run.colour})" cx=${px(this.at.point.x)} cy=${
-            py(this.at.point.y)
-          } r="5" />`
+          ? svg`<circle class="mark" style="--k: var(${this.colourOf(this.at.run)})" cx=${
+            px(this.at.point.x)
+          } cy=${py(this.at.point.y)} r="5" />`
           : nothing}
       </svg>
       <p>${this.readout(score, best.some(({ points }) => points.length > 0))}</p>
     `;
+  }
+
+  /** A run on its own has the colour of rewards. */
+  private colourOf({ colour }: WatchedRun): string {
+    return this.runs.length === 1 ? "--role-reward" : colour;
   }
 
   private readout(score: string, hasBest: boolean) {
@@ -229,13 +240,13 @@ export class RunPlane extends LitElement {
 
   private point(
     event: PointerEvent,
-    courses: { run: PlaneRun; line: PlanePoint[] }[],
+    courses: { run: WatchedRun; line: PlanePoint[] }[],
     px: (x: number) => number,
     py: (y: number) => number,
   ) {
     const box = (event.currentTarget as SVGElement).getBoundingClientRect();
     const [x, y] = [
-      (event.clientX - box.left) / box.width * width,
+      (event.clientX - box.left) / box.width * this.wide,
       (event.clientY - box.top) / box.height * height,
     ];
     let nearest = Infinity;
@@ -249,7 +260,7 @@ export class RunPlane extends LitElement {
 }
 
 /** Best-of-N of the SFT policy and that policy itself, by the score that is shown. */
-function bestOf({ evaluation }: PlaneRun, score: string): { x: number; y: number }[] {
+function bestOf({ seen: { evaluation } }: WatchedRun, score: string): { x: number; y: number }[] {
   const { sft, bestOf = [] } = evaluation?.optimisation ?? {};
   const key = score === "precis/gold_score" ? "gold" : "reward";
   return [...sft ? [sft] : [], ...bestOf].flatMap((point) => {

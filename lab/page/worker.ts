@@ -43,8 +43,8 @@ const services = {
   },
 
   storage: storageService(stored, navigator.storage),
-  writing: writingService(bench),
   inspect: inspectService(bench),
+  writing: writingService(bench),
   referee: refereeService(bench, () => page),
 };
 

@@ -3,7 +3,7 @@ import { configField, configFields, differences, readConfig, valueAt } from "../
 import { formatValue } from "../config_fields.ts";
 import { duration, formatBytes, shortCount } from "../format.ts";
 import { memoryByPurpose } from "../plan_table.ts";
-import type { ReportData } from "./data.ts";
+import type { ReportData, StageName } from "./data.ts";
 import { type Content, type Html, html } from "./html.ts";
 import { runtimeName } from "./words.ts";
 
@@ -33,7 +33,12 @@ export function runSection({ run, stages, plan }: ReportData): Html {
     ...(run.choices ?? []).map((choice): [string, Content] => ["Chosen", choice]),
     ...(run.notes ?? []).map((note): [string, Content] => ["Data", note]),
   ];
-  const foreseen = new Map((plan ?? []).map((stage) => [stage.name, stage.peakMemory]));
+  const foreseen = new Map<StageName, number>();
+  for (const { name, peakMemory } of plan ?? []) {
+    // The judge is a part of the evaluation.
+    const stage = name === "judge" ? "evaluate" : name;
+    foreseen.set(stage, Math.max(peakMemory, foreseen.get(stage) ?? 0));
+  }
   const longest = Math.max(...stages.map(({ seconds }) => seconds), 1e-9);
   return html`
     <div class="columns">
@@ -92,7 +97,9 @@ export function runSection({ run, stages, plan }: ReportData): Html {
     `}
     ${plan && plan.length > 0 && html`
       <h3>Memory, as foreseen at the start</h3>
-      <div class="columns">${plan.map(({ name, peakMemory, memory }) =>
+      <div class="columns">${plan.filter(({ memory }) => memory.length > 0).map((
+        { name, peakMemory, memory },
+      ) =>
         html`
           <details class="panel">
             <summary>${name}: ${formatBytes(peakMemory)}</summary>

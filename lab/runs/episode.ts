@@ -76,6 +76,8 @@ export interface Lane {
   base: number;
   /** A band that must not be left: of the ratio. */
   band?: [low: number, high: number];
+  /** Whether the value left the band in the direction in which it was pushed, so that its gradient is cut off. */
+  clipped?(slot: number): boolean;
   /** Where a number comes from, with the numbers: "reward = −β · (log π − log π_ref) = −0.05 · (−1.2 + 0.9)". */
   formula(slot: number): string;
 }
@@ -201,21 +203,21 @@ export function lanesOf(episode: Episode, settings: EpisodeSettings): Lane[] {
   ];
   if (updated) {
     const { clipRange } = settings;
+    const ratio = (t: number) => Math.exp(updated[t] - logprob[t]);
+    const clipped = (t: number) =>
+      (ratio(t) > 1 + clipRange && whitened[t] > 0) || (ratio(t) < 1 - clipRange && whitened[t] < 0);
     lanes.push({
       name: "ratio",
-      values: updated.map((x, t) => Math.exp(x - logprob[t])),
+      values: updated.map((_, t) => ratio(t)),
       unit: "",
       role: "policy",
       base: 1,
       band: [1 - clipRange, 1 + clipRange],
-      formula: (t) => {
-        const ratio = Math.exp(updated[t] - logprob[t]);
-        const clipped = (ratio > 1 + clipRange && whitened[t] > 0) ||
-          (ratio < 1 - clipRange && whitened[t] < 0);
-        return `ρ = exp(log π_new − log π_old) = exp(${n(updated[t])} − ${bracketed(logprob[t])}) = ${
-          n(ratio)
-        }${clipped ? ", clipped: no gradient" : ""}; the band is 1 ± ${n(clipRange)}`;
-      },
+      clipped,
+      formula: (t) =>
+        `ρ = exp(log π_new − log π_old) = exp(${n(updated[t])} − ${bracketed(logprob[t])}) = ${n(ratio(t))}${
+          clipped(t) ? ", clipped: no gradient" : ""
+        }; the band is 1 ± ${n(clipRange)}`,
     });
   }
   return lanes;

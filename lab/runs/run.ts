@@ -175,7 +175,7 @@ export function openRun(files: DatedFiles, path: string, now: () => number): Ope
     const recorded = seen.stages.find(({ name }) => name === "ppo")?.invariants;
     if (Array.isArray(recorded)) seen.invariants = recorded;
     await take("evaluation.json", has("evaluation.json"), (value) => {
-      seen.evaluation = isObject(value) && Array.isArray(value.authors)
+      seen.evaluation = isObject(value) && Array.isArray(value.authors) && Array.isArray(value.matches)
         ? value as unknown as Evaluation
         : undefined;
     });
@@ -189,7 +189,8 @@ export function openRun(files: DatedFiles, path: string, now: () => number): Ope
     const state = stateOf({
       locked: seen.holder !== undefined,
       done: seen.stages.map(({ name }) => name),
-      planned: seen.plan.map(({ name }) => name),
+      // Judging is planned for itself and done as a part of evaluate.
+      planned: seen.plan.flatMap(({ name }) => name === "judge" ? [] : [name]),
       silence: seen.changedAt === undefined ? undefined : now() - seen.changedAt,
       stepTime: seen.pace.stepTime,
     });

@@ -8,7 +8,7 @@ import { remoteJudge } from "../judges/remote.ts";
 import { secondScores } from "../judges/second.ts";
 import type { JudgingFigures, Match } from "../report/data.ts";
 import { type Run, Stopped } from "../run.ts";
-import { type Entry, playMatches, type ScoreName, type TextJudge } from "./matches.ts";
+import { type Entry, meetings, playMatches, type ScoreName, type TextJudge } from "./matches.ts";
 
 /** What is compared, and with what at hand. */
 export interface Contest {
@@ -39,6 +39,7 @@ export async function judge(
   const options = { orders, seed: run.config.seed };
   const play = (first: ScoreName | TextJudge) => playMatches(posts, entries, [first, ...others], options);
   const textPosts = Math.min(posts.length, judgePosts || Infinity);
+  const counted = entries.map(({ author, texts }) => ({ author, posts: texts.length }));
   if (textPosts < posts.length && (wanted === "local" || wanted === "openai")) {
     notes.push(`${judgeTitle(run)} compares on the first ${textPosts} posts.`);
   }
@@ -57,7 +58,7 @@ export async function judge(
     return { matches };
   }
   if (wanted === "local") {
-    const progress = judgingProgress(run, countComparisons(entries, textPosts, orders), "comparisons");
+    const progress = judgingProgress(run, countComparisons(counted, run.config), "comparisons");
     const panel = localJudge({
       gpu: run.gpu,
       files: run.files,
@@ -86,7 +87,7 @@ export async function judge(
     if (!endpoint) {
       throw new RangeError("evaluate.judge openai needs an endpoint; set OPENAI_BASE_URL or OPENAI_API_KEY.");
     }
-    const progress = judgingProgress(run, countComparisons(entries, textPosts, orders), "comparisons");
+    const progress = judgingProgress(run, countComparisons(counted, run.config), "comparisons");
     const { judge: panel, figures } = remoteJudge({
       client: chatClient(endpoint, {
         perMinute: fields.judgePerMinute,
@@ -140,14 +141,26 @@ function scorable({ author, texts, ended }: Entry) {
   return { texts: author === "reference" ? texts.map((text) => ` ${text}`) : texts, ended };
 }
 
+/** An author and on how many posts, the first ones, there are summaries of theirs. */
+export interface Contestant {
+  author: Match["ours"];
+  posts: number;
+}
+
+/** For each match before a text judge, on how many posts it is played. */
+export function textMatches(
+  contestants: readonly Contestant[],
+  { evaluate: { judgePosts } }: Run["config"],
+): number[] {
+  const of = (author: Match["ours"]) => contestants.find((one) => one.author === author)!.posts;
+  return meetings(contestants.map(({ author }) => author), { byText: true, first: true })
+    .map(([ours, theirs]) => Math.min(judgePosts || Infinity, of(ours), of(theirs)));
+}
+
 /** Comparisons of a text judge at most: equal texts are not asked about, nor the same question twice. */
-function countComparisons(entries: readonly Entry[], most: number, orders: "both" | "random"): number {
-  const count = (author: Match["ours"]) =>
-    Math.min(most, entries.find((entry) => entry.author === author)?.texts.length ?? 0);
-  const best = entries.filter(({ author }) => author.startsWith("best-of-"));
-  const pairs = 2 * count("ppo") + count("sft") +
-    best.reduce((sum, { author }) => sum + 2 * count(author), 0);
-  return pairs * (orders === "both" ? 2 : 1);
+function countComparisons(contestants: readonly Contestant[], config: Run["config"]): number {
+  const pairs = textMatches(contestants, config).reduce((sum, posts) => sum + posts, 0);
+  return pairs * (config.evaluate.orders === "both" ? 2 : 1);
 }
 
 function judgingProgress(run: Run, steps: number, unit: string) {

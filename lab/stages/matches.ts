@@ -51,6 +51,22 @@ const fixtures: readonly [Author, Author][] = [
 const textFixtures = fixtures.slice(0, 3);
 
 /**
+ * Who of these authors meets whom before a judge.
+ * @param first whether the judge is the one that counts first, who sees best-of-n too
+ */
+export function meetings(
+  authors: readonly Match["ours"][],
+  { byText, first }: { byText: boolean; first: boolean },
+): [Match["ours"], Author][] {
+  const best = authors.filter((author) => first && author.startsWith("best-of-"));
+  const all: readonly (readonly [Match["ours"], Author])[] = [
+    ...byText ? textFixtures : fixtures,
+    ...best.flatMap((author) => [[author, "sft"], [author, "reference"]] as const),
+  ];
+  return all.filter((pair) => pair.every((author) => authors.includes(author))).map(([a, b]) => [a, b]);
+}
+
+/**
  * Plays every match whose two sides are there: all of them by the first judge, best-of-n against SFT and reference included, then
  * those between authors by the others.
  *
@@ -63,17 +79,12 @@ export async function playMatches(
   judges: readonly (ScoreName | TextJudge)[],
   options: { orders: "both" | "random"; seed: number },
 ): Promise<Match[]> {
-  const entry = (author: Match["ours"]) => entries.find((one) => one.author === author);
+  const entry = (author: Match["ours"]) => entries.find((one) => one.author === author)!;
+  const authors = entries.map(({ author }) => author);
   const matches: Match[] = [];
   for (const judge of judges) {
-    const meetings = typeof judge === "string" ? fixtures : textFixtures;
-    const pairings = meetings.map(([ours, theirs]) => [entry(ours), entry(theirs)] as const);
-    if (judge === judges[0]) {
-      for (const best of entries.filter(({ author }) => author.startsWith("best-of-"))) {
-        pairings.push([best, entry("sft")], [best, entry("reference")]);
-      }
-    }
-    const present = pairings.filter((pairing): pairing is [Entry, Entry] => pairing.every((one) => one));
+    const present = meetings(authors, { byText: typeof judge !== "string", first: judge === judges[0] })
+      .map(([ours, theirs]): [Entry, Entry] => [entry(ours), entry(theirs)]);
     const played = typeof judge === "string"
       ? await playByScore(posts, present, judge, options)
       : await playByText(posts, present, judge, options);

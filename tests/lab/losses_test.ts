@@ -5,10 +5,11 @@ import type { Gpu } from "../../kernels/gpu.ts";
 import { GpuError } from "../../kernels/gpu_error.ts";
 import { configure } from "../../lab/config.ts";
 import { readAlarms } from "../../lab/health.ts";
+import { planRun } from "../../lab/plan.ts";
 import { type Progress, silent } from "../../lab/progress.ts";
 import type { StageName } from "../../lab/report/data.ts";
 import { testRuntime } from "../kernels/testing.ts";
-import { fingerprint, runToy, toy, toyDataset, toyDisk } from "./toy.ts";
+import { fingerprint, openToy, runToy, toy, toyDataset, toyDisk } from "./toy.ts";
 
 const stages: StageName[] = ["preprocess", "sft", "reward", "ppo"];
 
@@ -97,6 +98,51 @@ lossTest(
     const alarms = (await readAlarms({ files, path: "run" })).filter(({ figure }) => figure === "device");
     assertEquals(alarms.map(({ reaction }) => reaction), ["reopen", "reopen", "reopen"]);
     assertEquals(alarms.map(({ stage }) => stage), ["sft", "reward", "ppo"]);
+  },
+);
+
+lossTest(
+  "a device that is lost while a plan is measured is opened again, and the plan has no times",
+  async () => {
+    const dataset = await toyDataset(), config = configure("demo", toy);
+    const opened = [await openGpu(testRuntime)];
+    const reopenGpu = async () => {
+      opened.push(await openGpu(testRuntime));
+      return opened.at(-1)!;
+    };
+    const notes: string[] = [];
+    const progress: Progress = {
+      note: (text) => void (text.includes("GPU device") && notes.push(text)),
+      stage: (name, total) => ({
+        ...silent.stage(name, total),
+        step: (done) => void (name === "measure" && done === 1 && lose(opened[0], 2)),
+      }),
+    };
+    const files = await toyDisk(opened[0]);
+    const setting = { gpu: opened[0], files, dataset, config, progress, reopenGpu };
+    await runToy({ ...setting, stages: ["preprocess"] });
+    const run = await openToy(setting);
+    const options = { clock: () => performance.now(), measure: "always" } as const;
+    try {
+      const plans = await planRun(run, ["sft"], options);
+      assertEquals(plans.map(({ name, seconds }) => [name, seconds]), [["sft", undefined]]);
+      assertEquals([opened.length, run.gpu], [2, opened[1]]);
+      assertEquals(notes.length, 1, notes.join("\n"));
+      assertMatch(
+        notes[0],
+        /^While a few steps were measured, the GPU device was lost .*the plan has no times\.$/,
+      );
+      // What is left to do is done by the new one.
+      assert((await planRun(run, ["sft"], options))[0].seconds! > 0);
+      // Nowhere else to go: one sentence.
+      await assertRejects(
+        () => planRun({ ...run, gpu: lose(run.gpu, 4), reopenGpu: undefined }, ["sft"], options),
+        GpuError,
+      );
+    } finally {
+      await run.directory.release();
+      for (const gpu of opened) gpu.destroy();
+    }
   },
 );
 

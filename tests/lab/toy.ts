@@ -82,12 +82,13 @@ export interface Toy {
   stages?: readonly StageName[];
   stopping?: () => boolean;
   reopenGpu?: () => Promise<Gpu>;
+  judge?: Run["judge"];
   progress?: Progress;
 }
 
 /** The run itself, its directory held; whoever asks for it must release that. */
 export async function openToy(
-  { gpu, files, dataset, config, stopping = () => false, reopenGpu, progress = silent }: Toy,
+  { gpu, files, dataset, config, stopping = () => false, reopenGpu, judge, progress = silent }: Toy,
 ): Promise<Run> {
   const directory = await openRunDirectory(
     files,
@@ -106,6 +107,7 @@ export async function openToy(
     dataset,
     tokenizer: await loadTokenizer((path) => files.read(path), "base", 768),
     gold: (post, summary) => goldScore({ ...post, facts: post.facts! }, summary),
+    judge,
     progress,
     stopping,
   };

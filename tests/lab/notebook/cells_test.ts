@@ -135,6 +135,7 @@ Deno.test("what is no JavaScript is refused with its place", () => {
       ["const f = (a: string) => $scope", 1, 26],
       ["function f(a: string, { $scope }) {}", 1, 25],
       ["import { $value } from 'x'", 1, 10],
+      ["let $0 = 1", 1, 5],
       ["let a: 1 = arguments[0]", 1, 12],
       [`${"[".repeat(50_000)}${"]".repeat(50_000)}`, 1, 1],
     ] as const
@@ -221,6 +222,10 @@ Deno.test("names live on in later cells, as bindings", async () => {
   assertEquals(await last("typeof nothing + typeof (1 as any)"), "undefinednumber");
   assertEquals(await last("const toString = 1", "toString"), 1);
   assertEquals(await last("let __proto__ = 5", "__proto__"), 5);
+  // A function sees what its names were declared to be since.
+  const anew = newScope();
+  await run(["let n = 1", "const see = () => n++"], anew);
+  assertEquals(await run(["let n = 5", "see() + n"], anew), [undefined, 11]);
   const scope = newScope();
   await run(["const a = 1, b = 2"], scope);
   await assertRejects(() => run(["a = 2"], scope), TypeError, "constant");

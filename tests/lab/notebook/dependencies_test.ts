@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import { compileCell, define, instantiateCell, newScope } from "../../../lab/notebook/cells.ts";
+import { Binding, define, instantiateCell, newScope } from "../../../lab/notebook/cell_function.ts";
+import { compileCell } from "../../../lab/notebook/cells.ts";
 import {
   analyseCells,
   dependencies,
@@ -126,32 +127,30 @@ Deno.test("no value comes from a cell that the analysis does not name", async ()
     // A scope that watches which cell last wrote a name, and who reads it.
     const store = newScope(), writer = new Map<string, number>();
     for (const [i, { source }] of cells.entries()) {
-      const seen = (key: string | symbol) => {
-        const by = writer.get(String(key));
+      const seen = (key: string) => {
+        const by = writer.get(key);
         if (by === undefined || by === i) return;
         reads++;
-        const told = links[i].from.get(String(key));
+        const told = links[i].from.get(key);
         assertEquals(
           told,
           cells[by].id,
-          `seed ${seed}, cell ${i + 1}, ${String(key)}:\n${sources.join("\n// ---\n")}`,
+          `seed ${seed}, cell ${i + 1}, ${key}:\n${sources.join("\n// ---\n")}`,
         );
       };
-      const scope = new Proxy(store, {
-        has: (target, key) => key in target,
-        get: (target, key) => (seen(key), target[key as string]),
-        set: (target, key, value) => (target[key as string] = value, writer.set(String(key), i), true),
-      });
-      const { defined } = await instantiateCell(compileCell(source).code)(
-        scope,
-        0,
-        0,
-        0,
-        () => Promise.reject(),
-      );
+      const binding = (name: string): Binding => {
+        const inner = store.binding(name), outer = new Binding();
+        if (inner.get) {
+          outer.get = () => (seen(name), inner.value);
+          outer.set = (value) => (inner.value = value, writer.set(name, i));
+        }
+        return outer;
+      };
+      const run = instantiateCell(compileCell(source).code);
+      const { defined } = await run({ binding }, 0, 0, console, () => Promise.reject());
       define(store, defined);
       for (const key of cells[i].defines) writer.set(key, i);
-      for (const key of cells[i].changes) if (key in store) writer.set(key, i);
+      for (const key of cells[i].changes) if (store.binding(key).get) writer.set(key, i);
     }
   }
   assert(reads > 300, `only ${reads} reads of other cells' values`);

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "deno-std/assert/mod.js";
-import { DamagedFileError } from "../../../lab/bytes.ts";
+import { DamagedFileError, sha256Of } from "../../../lab/bytes.ts";
 import {
   type CodeCell,
   languageOf,
@@ -10,7 +10,9 @@ import {
   serialiseNotebook,
 } from "../../../lab/notebook/ipynb.ts";
 import { feedDamaged } from "../damage.ts";
+import { goldenJson } from "../golden.ts";
 import { notebookOf, richNotebook } from "./notebooks.ts";
+import { writtenNotebooks } from "./written.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const parse = (json: unknown, path = "x.ipynb") =>
@@ -126,7 +128,11 @@ Deno.test("foreign notebooks: old formats, odd ids, other languages, whatever me
       colab: { a: [1, { b: null }], provenance: [] },
     },
     cells: [
-      { cell_type: "markdown", metadata: { id: "x", collapsed: true }, source: ["# a\n", "b"] },
+      {
+        cell_type: "markdown",
+        metadata: { id: "x", collapsed: true, ["constructor" as string]: 1 },
+        source: ["# a\n", "b"],
+      },
       { cell_type: "raw", metadata: { format: "text/latex" }, source: "\\alpha" },
       {
         cell_type: "code",
@@ -209,6 +215,14 @@ Deno.test("what cannot be read is refused by its place, with a remedy", () => {
         cells(code({ outputs: [{ output_type: "display_data", data: { "a/b": { c: 1 } } }] })),
         /: cell 1, output 1, data is /,
       ],
+      [
+        cells(code({ metadata: { tags: ["a", "a"] } })),
+        /: cell 1, metadata, tags is \["a","a"\] instead of a list of different/,
+      ],
+      [
+        { ...cells(), metadata: { kernelspec: { name: "x" } } },
+        /: metadata, kernelspec, display_name is missing;/,
+      ],
       [cells(code({ prompt_number: 3 })), /: cell 1, prompt_number is unknown here; /],
       [
         cells(code({ metadata: { lab: { inputs: 3 } } })),
@@ -248,4 +262,13 @@ Deno.test("a thousand damaged notebooks are read soundly or refused by name", as
     assertEquals(serialiseNotebook(parseNotebook("x.ipynb", utf8(text))), text);
   }, { names: "x.ipynb" });
   assert(refused < 1000 && read !== undefined);
+});
+
+Deno.test("what is written is what nbformat's schema of 4.5 accepted (tests/oracles/nbformat.ts)", async () => {
+  const golden = await goldenJson<{ notebooks: number; sha256: string }>("nbformat");
+  const written = [...(await writtenNotebooks()).values()];
+  const again =
+    "; if the form of the file was meant to change, have nbformat look at it again: tests/oracles/nbformat.ts";
+  assertEquals(written.length, golden.notebooks, again);
+  assertEquals(await sha256Of(utf8(written.join(""))), golden.sha256, again);
 });

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import type { Output } from "../../../lab/notebook/ipynb.ts";
 import { collectOutputs, errorOutput, outputLimit, withoutPaths } from "../../../lab/notebook/outputs.ts";
-import { compileCell, instantiateCell, newScope } from "../../../lab/notebook/cells.ts";
+import { compileCell, define, instantiateCell, newScope } from "../../../lab/notebook/cells.ts";
 
 const stream = (text: string, name = "stdout"): Output => ({ output_type: "stream", name, text });
 const display = (data: Record<string, unknown>): Output => ({
@@ -106,7 +106,7 @@ Deno.test("an error says where in which cell, and nothing of the machine", async
   const outer = compileCell("1 + 1\n;fail()");
   const scope = newScope(), imports = () => Promise.reject();
   const { defined } = await instantiateCell(inner.code, "ca")(scope, 0, 0, console, imports);
-  Object.assign(scope, defined);
+  define(scope, defined);
   const error = await instantiateCell(outer.code, "cb")(scope, 0, 0, console, imports).catch((error) =>
     error
   );

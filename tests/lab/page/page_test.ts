@@ -15,6 +15,7 @@ import { type ShownToken, summarise, type Writer } from "../../../lab/summarise.
 import { loadTokenizer } from "../../../lab/tokenizer.ts";
 import { testRuntime } from "../../kernels/testing.ts";
 import { llama2cEncoder, readLlama2c, storiesCheckpoint, storiesData } from "../stories.ts";
+import { compressedBytes } from "./assets.ts";
 import { browserTest, closeBrowser, openBrowser } from "./browser.ts";
 
 const root = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
@@ -105,14 +106,8 @@ engineTest("the example that ships with the page is what the model makes of its 
 
 Deno.test("what the page needs at first is at most 200 KiB, compressed", async () => {
   await buildPage();
-  let total = 0;
-  for await (const { name } of Deno.readDir(`${root}dist/assets`)) {
-    if (!/\.(js|css)$/.test(name)) continue;
-    const bytes = await Deno.readFile(`${root}dist/assets/${name}`);
-    const packed = new Blob([bytes]).stream().pipeThrough(new CompressionStream("gzip"));
-    total += (await new Response(packed).arrayBuffer()).byteLength;
-  }
-  assert(total > 50 * 1024 && total <= 200 * 1024, `${total} bytes`);
+  const total = await compressedBytes("index.html");
+  assert(total > 10 * 1024 && total <= 200 * 1024, `${total} bytes`);
 });
 
 browserTest("the page opens on the shipped result, and starts no GPU for it", async () => {

@@ -1,0 +1,580 @@
+/**
+ * The inspector: a model's tensors in a list, and in panes what there is to see of them. What is on show stands in the page's address.
+ */
+import { proxy } from "comlink";
+import { html, LitElement, nothing, type PropertyValues } from "lit";
+import type { Example } from "../../demo/example.ts";
+import {
+  type Capture,
+  type InspectedModel,
+  type InspectedText,
+  type TensorEntry,
+  usualPatterns,
+} from "../../inspect/types.ts";
+import { type Engine, EngineLost, startEngine } from "../engine.ts";
+import "../nav.ts";
+import { count, duration, size } from "../numbers.ts";
+import "./alternatives_view.ts";
+import { type Address, type Pane, panes, type Prompt, readAddress, writeAddress } from "./address.ts";
+import "./attention_view.ts";
+import "./compare_view.ts";
+import "./flow_view.ts";
+import { helpDialog, pageKeys } from "./keys.ts";
+import "./kernel_view.ts";
+import "./lens_view.ts";
+import { demoModels, modelName, offeredPlaces } from "./places.ts";
+import { extras } from "./prompt_form.ts";
+import { type Inspector, inspectorOf } from "./service.ts";
+import { type TensorTree } from "./tensor_tree.ts";
+import "./tensor_tree.ts";
+import "./tensor_view.ts";
+import { usualTensorView } from "./tensor_view_state.ts";
+
+/** Models up to so many parameters are run through a text without being asked to, gradients and all. */
+const small = 2e7;
+
+const noPrompt: Prompt = {
+  kind: "text",
+  text: "",
+  post: { subreddit: "", title: "", post: "" },
+  summary: "",
+};
+
+export class InspectPage extends LitElement {
+  static override properties = {
+    address: { state: true },
+    prompt: { state: true },
+    opened: { state: true },
+    entries: { state: true },
+    vocabulary: { state: true },
+    capture: { state: true },
+    captured: { state: true },
+    busy: { state: true },
+    status: { state: true },
+    trouble: { state: true },
+    offered: { state: true },
+    listed: { state: true },
+  };
+  declare private address: Address;
+  declare private prompt: Prompt;
+  declare private opened: InspectedModel | null;
+  declare private entries: readonly TensorEntry[];
+  declare private vocabulary: readonly string[];
+  declare private capture: Capture | null;
+  /** What the capture was made of, to tell when that has changed. */
+  declare private captured: string;
+  /** What a run is doing; empty for none. */
+  declare private busy: string;
+  /** What opening the model is doing. */
+  declare private status: string;
+  declare private trouble: { said: string; lost: boolean } | null;
+  /** Places that can be opened, found out once. */
+  declare private offered: readonly string[];
+  /** The list of tensors is shown, where there is no room for it beside the panes. */
+  declare private listed: boolean;
+  private engine: Engine | null = null;
+  private service: Inspector | null = null;
+  private lookedUp: Promise<void> = Promise.resolve();
+
+  constructor() {
+    super();
+    this.address = readAddress(location.search);
+    this.prompt = this.address.prompt ?? noPrompt;
+    this.opened = null;
+    this.entries = [];
+    this.vocabulary = [];
+    this.capture = null;
+    this.captured = "";
+    this.busy = this.status = "";
+    this.trouble = null;
+    this.offered = [];
+    this.listed = false;
+  }
+
+  /** The style sheet is the document's: this element is the whole page. */
+  override createRenderRoot() {
+    return this;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.replaceChildren();
+    addEventListener("popstate", this.onPop);
+    document.addEventListener("keydown", this.onKey);
+    this.lookedUp = this.shippedPrompt();
+    offeredPlaces().then((offered) => this.offered = offered);
+    if ("gpu" in navigator) this.open();
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    removeEventListener("popstate", this.onPop);
+    document.removeEventListener("keydown", this.onKey);
+    this.stop();
+  }
+
+  /** Where no text is asked for, it is the demo's post with its summary. */
+  private async shippedPrompt(): Promise<void> {
+    if (this.address.prompt) return;
+    try {
+      const answer = await fetch(new URL("demo/example.json", document.baseURI));
+      const { post, reference }: Example = await answer.json();
+      if (!this.address.prompt) this.prompt = { kind: "summary", post, summary: reference, text: "" };
+    } catch {
+      // Then the text is empty, and the form says that it is to be written.
+    }
+  }
+
+  private readonly onPop = () => {
+    const before = this.address;
+    this.address = readAddress(location.search);
+    if (this.address.prompt) this.prompt = this.address.prompt;
+    if (this.address.model !== before.model) this.open();
+  };
+
+  private readonly onKey = (event: KeyboardEvent) => this.keys(event);
+
+  private go(change: Partial<Address>, { step = false } = {}): void {
+    this.address = { ...this.address, ...change };
+    const url = location.pathname + writeAddress(this.address);
+    // Another pane, model or tensor can be gone back from; a moved map cannot.
+    if (step) history.pushState(null, "", url);
+    else history.replaceState(null, "", url);
+  }
+
+  // ---- the engine ----
+
+  private running(): { engine: Engine; service: Inspector } {
+    if (!this.engine || !this.service) {
+      const engine = this.engine = startEngine();
+      this.service = inspectorOf(engine);
+      engine.lost.catch((error) => this.engine === engine && this.say(error));
+    }
+    return { engine: this.engine, service: this.service };
+  }
+
+  private stop(): void {
+    this.engine?.stop();
+    this.engine = this.service = null;
+    this.opened = this.capture = null;
+    this.entries = [];
+    this.captured = "";
+  }
+
+  private say(error: Error): void {
+    const lost = error instanceof EngineLost;
+    this.trouble = { said: error.message, lost };
+    this.busy = this.status = "";
+  }
+
+  private async open(): Promise<void> {
+    const { model } = this.address;
+    const { service } = this.running();
+    const still = () => this.address.model === model && this.service === service;
+    this.trouble = null;
+    this.opened = this.capture = null;
+    this.entries = [];
+    this.vocabulary = [];
+    this.captured = "";
+    this.status = `Opening ${model}`;
+    const received = proxy((bytes: number) => still() && (this.status = `Opening ${model}: ${size(bytes)}`));
+    try {
+      const opened = await service.open(model, received);
+      if (!still()) return;
+      this.opened = opened;
+      this.entries = await service.tensors(model);
+      if (!still()) return;
+      this.status = "";
+      service.vocabulary(model).then((texts) => still() && (this.vocabulary = texts));
+      await this.lookedUp;
+      if (this.needsRun()) this.run();
+    } catch (error) {
+      if (still()) this.say(error as Error);
+    }
+  }
+
+  /** Whether what is on show is of a text that has not been run, and running it is a matter of moments or was asked for. */
+  private needsRun(): boolean {
+    const { pane, tensor, prompt } = this.address;
+    const ofRun = tensor.startsWith("run/") || ["attention", "lens", "flow", "kernels"].includes(pane);
+    return ofRun && !this.capture && this.busy === "" && this.opened !== null &&
+      (prompt !== undefined || this.opened.parameters < small);
+  }
+
+  private get text(): InspectedText {
+    const { kind, text, post, summary } = this.prompt;
+    return kind === "text" ? { kind: "text", text } : { kind: "summary", post, summary };
+  }
+
+  /** What is kept: what was chosen; of small models, where nothing was, what all panes need. */
+  private get keep(): readonly string[] {
+    if (this.address.keep.length > 0) return this.address.keep;
+    return this.opened && this.opened.parameters < small ? ["gradients", "dispatches"] : [];
+  }
+
+  private get identity(): string {
+    return JSON.stringify([this.address.model, this.text, this.keep]);
+  }
+
+  private async run(): Promise<void> {
+    const { service } = this.running();
+    const { opened, text, keep, identity } = this;
+    if (!opened || this.busy) return;
+    this.busy = "Running the text";
+    this.trouble = null;
+    const before = this.capture;
+    const flags = extras.slice(0, 3).map(({ pattern }) => pattern as string);
+    try {
+      const capture = await service.capture({
+        place: opened.place,
+        text,
+        patterns: [...usualPatterns, ...keep.filter((pattern) => !flags.includes(pattern))],
+        gradients: keep.includes("gradients"),
+        dispatches: keep.includes("dispatches"),
+        cache: keep.includes("cache"),
+      });
+      if (this.opened !== opened) return;
+      this.capture = capture;
+      this.captured = identity;
+      if (before) await service.release(before.id);
+    } catch (error) {
+      if (this.opened === opened) this.say(error as Error);
+    } finally {
+      this.busy = "";
+    }
+  }
+
+  // ---- what is on show ----
+
+  override updated(changed: PropertyValues): void {
+    if (changed.has("address")) {
+      this.querySelector('[role="tab"][aria-selected="true"]')?.scrollIntoView({
+        block: "nearest",
+        inline: "nearest",
+      });
+    }
+  }
+
+  private get all(): TensorEntry[] {
+    return [...this.entries, ...this.capture?.tensors ?? []];
+  }
+
+  private get entry(): TensorEntry | null {
+    const { tensor } = this.address;
+    const id = tensor.startsWith("run/")
+      ? `${this.capture?.id}#${tensor.slice(4)}`
+      : `${this.address.model}#${tensor}`;
+    return this.all.find((entry) => entry.id === id) ?? null;
+  }
+
+  private choose(entry: TensorEntry): void {
+    const [owner, name] = splitId(entry.id);
+    const tensor = owner === this.capture?.id ? `run/${name}` : name;
+    // What belongs to the old tensor goes; how cells are drawn stays.
+    const { aggregate, scale, fixed } = this.address.view;
+    const pane = this.address.pane === "kernels" ? "kernels" : "tensor";
+    this.listed = false;
+    this.go({ tensor, pane, view: { ...usualTensorView, aggregate, scale, fixed } }, { step: true });
+  }
+
+  private turnTo(pane: Pane): void {
+    this.go({ pane }, { step: true });
+    if (this.needsRun()) this.run();
+  }
+
+  private turnModel(model: string): void {
+    if (!model || model === this.address.model) return;
+    this.go({ model, view: { ...this.address.view, rect: undefined, pins: [], only: undefined } }, {
+      step: true,
+    });
+    this.open();
+  }
+
+  private readonly keys = pageKeys({
+    search: () => {
+      this.listed = true;
+      this.updateComplete.then(() => this.querySelector<TensorTree>("tensor-tree")?.search());
+    },
+    pane: (pane) => this.turnTo(pane),
+    layer: (by) => this.step("layer", by),
+    head: (by) => this.step("head", by),
+    run: () => this.run(),
+    model: () => this.querySelector<HTMLElement>(".models button")?.focus(),
+    help: () => this.querySelector("dialog")?.showModal(),
+  });
+
+  /** The next layer or head: of the attention map, and of the tensor on show where it belongs to a layer. */
+  private step(what: "layer" | "head", by: number): void {
+    const { opened, entry, address } = this;
+    if (!opened) return;
+    const most = what === "layer" ? opened.config.layers : opened.config.queryHeads;
+    if (address.pane !== "tensor" || what === "head") {
+      this.go({ [what]: Math.min(most - 1, Math.max(0, address[what] + by)) });
+      return;
+    }
+    if (entry?.layer === undefined) return;
+    const name = entry.name.replace(/layers\.\d+\./, `layers.${entry.layer + by}.`);
+    const next = this.all.find((one) => one.role === entry.role && one.name === name);
+    if (next) this.go({ tensor: address.tensor.replace(entry.name, name), layer: next.layer! });
+  }
+
+  // ---- rendering ----
+
+  override render() {
+    if (!("gpu" in navigator)) {
+      return html`
+        <p
+          class="notice">This browser has no WebGPU, and all that is shown here is computed with it. Chrome and Edge have it,
+                Safari from 26 on, and Firefox on Windows and on Macs with Apple chips. It also needs a secure address: https, or localhost.</p>
+      `;
+    }
+    const { address, entry, opened } = this;
+    return html`
+      ${this.notice()}
+      <div class="bench ${this.listed ? "listed" : ""}">
+        <aside aria-label="Model and tensors">
+          ${this.chooser()}
+          <button type="button" class="lister" aria-expanded=${this.listed} @click=${() =>
+            this.listed = !this.listed}>${this.listed
+            ? "▾ Hide the tensors"
+            : `▸ ${this.all.length} tensors`}</button>
+          <tensor-tree .entries=${this.all} chosen=${entry?.id ?? ""}
+            @choose=${({ detail }: CustomEvent<TensorEntry>) => this.choose(detail)}></tensor-tree>
+        </aside>
+        <main>
+          <h1 class="unseen">Inspect ${modelName(address.model)}</h1>
+          <div class="tabs" role="tablist" aria-label="Views">${panes.map(({ name, label }) =>
+            html`
+              <button type="button" role="tab" id="tab-${name}" aria-selected=${name === address.pane}
+                aria-controls="pane" tabindex=${name === address.pane ? 0 : -1} @keydown=${this.onTabKey}
+                @click=${() => this.turnTo(name)}>${label}</button>
+            `
+          )}</div>
+          ${address.pane === "tensor" && !address.tensor.startsWith("run/") && !this.capture
+            ? nothing
+            : this.form()}
+          <div id="pane" role="tabpanel" aria-labelledby="tab-${address.pane}">${opened
+            ? this.pane()
+            : this.waiting()}</div>
+        </main>
+      </div>
+      ${this.footer()}
+      ${helpDialog()}
+    `;
+  }
+
+  private notice() {
+    if (!this.trouble) return nothing;
+    const { said, lost } = this.trouble;
+    const again = () => {
+      if (lost) this.stop();
+      this.open();
+    };
+    return html`
+      <div class="notice"
+        role="alert"><p>${said}${lost
+          ? " What was on the device is gone with it; what is on show stays as it was."
+          : ""}</p><button type="button" @click=${again}>${lost
+          ? "Start the GPU again"
+          : "Try again"}</button></div>
+    `;
+  }
+
+  private waiting() {
+    return html`<p class="hint">${this.trouble ? "Nothing is open." : `${this.status || "Starting"} …`}</p>`;
+  }
+
+  private chooser() {
+    const { model } = this.address;
+    const others = this.offered.filter((place) => !(demoModels as readonly string[]).includes(place));
+    return html`
+      <div class="models" role="group" aria-label="Model">
+              ${demoModels.filter((name) => this.offered.includes(name) || name === model).map((name) =>
+                html`
+                  <button type="button" class="role-${name}" aria-pressed=${name === model}
+                    @click=${() => this.turnModel(name)}>${name}</button>
+                `
+              )}</div>
+      <form class="place"
+        @submit=${(event: Event) => {
+          event.preventDefault();
+          this.turnModel(
+            ((event.target as HTMLFormElement).elements.namedItem("place") as HTMLInputElement).value.trim(),
+          );
+        }}><input name="place" list="places" aria-label="Another model: a folder of runs, or an address" placeholder="runs/demo/models/ppo, or an address"
+              autocomplete="off" spellcheck="false" .value=${(demoModels as readonly string[]).includes(model)
+                ? ""
+                : model}><button>Open</button>
+              <datalist id="places">${others.map((place) =>
+                html`<option value=${place}></option>`
+              )}</datalist></form>
+    `;
+  }
+
+  private onTabKey(event: KeyboardEvent): void {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    const at = panes.findIndex(({ name }) => name === this.address.pane);
+    const { name } = panes[(at + step + panes.length) % panes.length];
+    this.turnTo(name);
+    this.updateComplete.then(() => this.querySelector<HTMLElement>(`#tab-${name}`)?.focus());
+  }
+
+  private form() {
+    return html`
+      <prompt-form .prompt=${this.prompt} .keep=${this.keep} .capture=${this.capture}
+        .stale=${this.captured !== this.identity} .busy=${this.busy} .disabled=${!this.opened}
+        @prompt=${({ detail }: CustomEvent<Prompt>) => {
+          this.prompt = detail;
+          this.go({ prompt: detail });
+        }}
+        @keep=${({ detail }: CustomEvent<string[]>) => this.go({ keep: detail })}
+        @run=${() => this.run()}></prompt-form>
+    `;
+  }
+
+  private pane() {
+    const { address, service, capture, opened } = this;
+    const position = ({ detail }: CustomEvent<number | undefined>) => this.go({ position: detail });
+    switch (address.pane) {
+      case "tensor":
+        return this.tensorPane();
+      case "attention":
+        return html`
+          <attention-view .service=${service} .capture=${capture} .layer=${address.layer} .head=${address
+            .head}
+            .scale=${address.scale} .sink=${address.sink} .position=${address.position}
+            @attention-change=${({ detail }: CustomEvent<Partial<Address>>) =>
+              this.go(detail)}></attention-view>
+        `;
+      case "lens":
+        return html`
+          <lens-view .service=${service} .capture=${this.speaks() ? capture : null}
+            .position=${address.position}></lens-view>${this.mute()}
+        `;
+      case "tokens":
+        return this.speaks()
+          ? html`
+            <div class="other">${this.otherField()}</div>
+            <alternatives-view .service=${service}
+              .places=${[opened!.place, ...(address.other ? [address.other] : [])]} .text=${this
+                .settled()}
+              .position=${address.position} .from=${capture?.response ??
+                1} @position=${position}></alternatives-view>
+          `
+          : this.mute();
+      case "flow":
+        return html`<flow-view .service=${service} .capture=${capture} .text=${this.settled()}></flow-view>`;
+      case "kernels":
+        return html`<kernel-view .service=${service} .capture=${capture} .tensor=${
+          this.entry?.name ?? ""
+        }></kernel-view>`;
+      case "compare":
+        return html`
+          <div class="other">${this.otherField()}</div>
+          <compare-view .service=${service} .a=${opened!.place}
+            .b=${address.other} .text=${this.settled()}
+            .tensor=${address.tensor.startsWith("weights/") ? address.tensor.slice("weights/".length) : ""}
+            @tensor=${({ detail }: CustomEvent<string>) =>
+              this.go({ tensor: `weights/${detail}` })}></compare-view>
+        `;
+    }
+  }
+
+  /** The text, once it is one: what is being typed is not run at every letter, but with the capture, or as the page came. */
+  private settled(): InspectedText | null {
+    if (this.captured) return JSON.parse(this.captured)[1];
+    const text = this.text;
+    return (text.kind === "text" ? text.text : text.kind === "summary" ? text.post.post : "").length < 2
+      ? null
+      : text;
+  }
+
+  private speaks(): boolean {
+    return this.opened?.config.head !== "score";
+  }
+
+  private mute() {
+    return this.speaks()
+      ? nothing
+      : html`<p class="hint">${
+        this.opened!.place
+      } is a reward model: it has a score in place of next tokens. Choose a
+      language model for this view.</p>`;
+  }
+
+  private otherField() {
+    const { other, model } = this.address;
+    const names = this.offered.filter((place) => place !== model);
+    return html`<form @submit=${(event: Event) => event.preventDefault()}><label>Second model
+      <input list="others" placeholder=${
+      names[0] ?? "runs/demo/models/sft"
+    } autocomplete="off" spellcheck="false" .value=${other}
+        @change=${(event: Event) =>
+      this.go({ other: (event.target as HTMLInputElement).value.trim() })}></label>
+      <datalist id="others">${names.map((place) => html`<option value=${place}></option>`)}</datalist>
+      ${
+      names.slice(0, 5).map((place) =>
+        html`<button type="button" aria-pressed=${place === other} @click=${() =>
+          this.go({ other: place })}>${place}</button>`
+      )
+    }${
+      other ? html`<button type="button" @click=${() => this.go({ other: "" })}>none</button>` : nothing
+    }</form>`;
+  }
+
+  private tensorPane() {
+    const { entry, address, service } = this;
+    if (!entry && this.busy) return html`<p class="hint">${this.busy} …</p>`;
+    if (!entry && address.tensor.startsWith("run/")) {
+      return html`<p class="hint">“${
+        address.tensor.slice(4)
+      }” is kept of a run once the text above is run, where its name is among those to be
+        kept.</p>`;
+    }
+    if (!entry) {
+      return html`<p class="hint">${address.model} has no tensor “${address.tensor}”; choose one from the list.</p>`;
+    }
+    const published = entry.published.map(({ name, row, rows }) =>
+      entry.published.length > 1 ? `${name} (rows ${row}–${row + rows - 1})` : name
+    );
+    return html`
+      <div class="title">
+        <h2>${entry.name}</h2>
+        <p>${entry.role}, ${entry.shape.join(" × ")} ${entry.dtype}, ${size(
+          entry.bytes,
+        )}${published.length > 0 ? html`; published as ${published.join(", ")}` : nothing}</p>
+      </div>
+      <tensor-view .source=${service} .entry=${entry} .vocabulary=${this
+        .vocabulary} .tokens=${this.capture?.tokens ?? []}
+        .view=${address.view} @view-change=${({ detail }: CustomEvent<Address["view"]>) =>
+          this.go({ view: detail })}></tensor-view>
+    `;
+  }
+
+  private footer() {
+    const { opened } = this;
+    return html`<footer>${
+      opened
+        ? html`<p>${opened.facts.adapter}${opened.facts.software ? " (software)" : ""}: ${
+          opened.facts.runtime === "dawn" ? "Chromium’s WebGPU" : "this browser’s WebGPU"
+        }, timestamps ${opened.facts.timestamps ? "yes" : "no"}. ${
+          count(opened.parameters)
+        } parameters, ${opened.config.layers} layers,
+          ${opened.config.queryHeads} heads${
+          opened.config.keyValueHeads < opened.config.queryHeads
+            ? ` over ${opened.config.keyValueHeads} of keys and values`
+            : ""
+        }, ${opened.config.vocabulary} ids; ${size(opened.bytes)} in ${duration(opened.milliseconds)}.</p>`
+        : nothing
+    }<p>The address of this page names what is on show: whoever opens it sees the same. <kbd>?</kbd> tells the keys.</p></footer>`;
+  }
+}
+
+function splitId(id: string): [owner: string, name: string] {
+  const at = id.indexOf("#");
+  return [id.slice(0, at), id.slice(at + 1)];
+}
+
+customElements.define("inspect-page", InspectPage);

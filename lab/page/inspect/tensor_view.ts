@@ -1,0 +1,732 @@
+/**
+ * <tensor-view>: any tensor of any size as a map that is aggregated on the GPU for the part on show. Wheel or pinch zooms about the
+ * pointer, dragging moves, a double click shows the whole again; a click pins a value, one with Shift pins a second beside it.
+ */
+import { html, LitElement, nothing, type PropertyValues } from "lit";
+import {
+  aggregateOf,
+  chooseScale,
+  clippedShares,
+  type ColourScale,
+  type ScaleKind,
+  sharesScale,
+  valueAt,
+} from "../../inspect/colour.ts";
+import { shareBelow } from "../../inspect/quantiles.ts";
+import type { Aggregate, Histogram, Marginals, Overview, Rect, TensorEntry } from "../../inspect/types.ts";
+import { describeValue } from "../../inspect/value.ts";
+import { duration, percent, significant, size } from "../numbers.ts";
+import { type AxisLabels, labelsOfEntry } from "./labels.ts";
+import { newestOnly } from "./newest.ts";
+import { aggregateNamed, aggregates, cssColour, scaleKinds, themeOf } from "./palette.ts";
+import type { TensorSource } from "./service.ts";
+import "./tensor_histogram.ts";
+import { draw, isExact, type Layer, layoutOf, type Scene } from "./tensor_map.ts";
+import "./tensor_rows.ts";
+import { type TensorViewState, usualTensorView } from "./tensor_view_state.ts";
+import { tensorViewStyle } from "./tensor_view_style.ts";
+import {
+  aroundElement,
+  type Axes,
+  elementAt,
+  isWhole,
+  mapHeight,
+  panned,
+  sameRect,
+  wholeOf,
+  within,
+  zoomed,
+} from "./viewport.ts";
+
+interface Element_ {
+  row: number;
+  column: number;
+  /** Undefined until it is there. */
+  value?: number;
+}
+
+/** Layers beyond the whole that are kept to be drawn at once when the view comes back to them. */
+const mostLayers = 6;
+
+export class TensorView extends LitElement {
+  static override properties = {
+    source: { attribute: false },
+    entry: { attribute: false },
+    vocabulary: { attribute: false },
+    tokens: { attribute: false },
+    view: { attribute: false },
+    most: { type: Number },
+    thumbnail: { attribute: false },
+    at: { state: true },
+    histogram: { state: true },
+    trouble: { state: true },
+    answered: { state: true },
+    pending: { state: true },
+  };
+  static override styles = tensorViewStyle;
+
+  /** Who aggregates. */
+  declare source: TensorSource | null;
+  declare entry: TensorEntry | null;
+  /** Text of every token id, for rows that stand for tokens. */
+  declare vocabulary: readonly string[];
+  /** Of the captured text, for rows that stand for positions. */
+  declare tokens: readonly { id: number; text: string }[];
+  declare view: TensorViewState;
+  /** Pixels that the map may be high. */
+  declare most: number;
+  /** What is shown where there is nobody to aggregate: a picture of the whole, and what it is of. */
+  declare thumbnail: { src: string; about: string } | null;
+  declare private at: Element_ | null;
+  declare private histogram: Histogram | null;
+  declare private trouble: string;
+  /** Of the newest answer: what it took. */
+  declare private answered: { milliseconds: number; overview: Overview } | null;
+  /** Since when, in milliseconds, an aggregate finer than what is on show is being computed. */
+  declare private pending: number | null;
+
+  private layers: Layer[] = [];
+  private marginals: { rows: Marginals | null; columns: Marginals | null } = { rows: null, columns: null };
+  private labels: { rows: AxisLabels; columns: AxisLabels } | null = null;
+  private values = new Map<string, number>();
+  private frame = 0;
+  private width = 0;
+  private readonly pointers = new Map<number, { x: number; y: number }>();
+  private moved = false;
+  private readonly resized = new ResizeObserver(([{ contentRect }]) => {
+    if (Math.round(contentRect.width) === this.width) return;
+    this.width = Math.round(contentRect.width);
+    this.requestUpdate();
+    this.ask();
+  });
+  private readonly scheme = matchMedia("(prefers-color-scheme: dark)");
+  private readonly redraw = () => this.requestUpdate();
+
+  private askOverview!: (question: { id: string; rect: Rect; width: number; height: number }) => void;
+  private askValue!: (question: { id: string; row: number; column: number }) => void;
+
+  constructor() {
+    super();
+    this.source = null;
+    this.entry = null;
+    this.vocabulary = [];
+    this.tokens = [];
+    this.view = usualTensorView;
+    this.most = 560;
+    this.thumbnail = null;
+    this.forget();
+  }
+
+  private forget(): void {
+    this.at = null;
+    this.histogram = null;
+    this.trouble = "";
+    this.answered = null;
+    this.pending = null;
+    this.layers = [];
+    this.marginals = { rows: null, columns: null };
+    this.values = new Map();
+    const { id } = this.entry ?? {};
+    this.askOverview = newestOnly(
+      (asked) => this.source!.overview(asked.id, asked.rect, asked.width, asked.height),
+      (overview, asked) => asked.id === this.entry?.id && asked.id === id && this.take(overview, asked.rect),
+      (error, asked) => asked.id === this.entry?.id && this.fail(error),
+    );
+    this.askValue = newestOnly(
+      ({ id, row, column }) =>
+        this.source!.values(id, { row0: row, row1: row + 1, column0: column, column1: column + 1 }),
+      ({ values }, { id, row, column }) => {
+        if (id !== this.entry?.id) return;
+        this.values.set(`${row} ${column}`, values[0]);
+        this.requestUpdate();
+      },
+      (error) => this.fail(error),
+    );
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.scheme.addEventListener("change", this.redraw);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.scheme.removeEventListener("change", this.redraw);
+    this.resized.disconnect();
+    cancelAnimationFrame(this.frame);
+  }
+
+  override willUpdate(changed: PropertyValues<this>): void {
+    if (changed.has("entry") || changed.has("source")) {
+      const before = changed.get("entry") as TensorEntry | null | undefined;
+      if (changed.has("source") || before?.id !== this.entry?.id) {
+        this.forget();
+        this.begin();
+      }
+    }
+    if (this.entry && (changed.has("entry") || changed.has("vocabulary") || changed.has("tokens"))) {
+      this.labels = labelsOfEntry(this.entry, this.vocabulary, this.tokens);
+    }
+  }
+
+  override updated(changed: PropertyValues<this>): void {
+    const figure = this.renderRoot.querySelector(".figure");
+    if (figure) this.resized.observe(figure);
+    if (changed.has("view") || changed.has("entry")) this.ask();
+    this.schedule();
+  }
+
+  // ---- asking ----
+
+  /** Spread and norms of a tensor that has just come into view. */
+  private begin(): void {
+    const { entry, source } = this;
+    if (!entry || !source) return;
+    const still = <T>(take: (result: T) => void) => (result: T) => {
+      if (this.entry?.id === entry.id && this.source === source) take(result);
+    };
+    const failed = still((error: Error) => this.fail(error));
+    source.histogram(entry.id).then(still((histogram: Histogram) => this.histogram = histogram), failed);
+    for (const axis of ["rows", "columns"] as const) {
+      source.marginals(entry.id, axis).then(
+        still((marginals: Marginals) => {
+          this.marginals = { ...this.marginals, [axis]: marginals };
+          this.requestUpdate();
+        }),
+        failed,
+      );
+    }
+  }
+
+  private get rect(): Rect {
+    return within(this.view.rect, this.entry!);
+  }
+
+  private get layout() {
+    const labelled = this.labels !== null && this.labels.rows.short(0) !== "";
+    const { map } = layoutOf(this.width, 1, labelled);
+    return layoutOf(this.width, mapHeight(this.entry!, map.width, this.most), labelled);
+  }
+
+  /** Has the part on show aggregated, unless it is there; what is there is drawn meanwhile, however coarse. */
+  private ask(): void {
+    if (!this.entry || !this.source || this.width < 100) return;
+    const { map } = this.layout, { rect } = this;
+    if (this.layers.some(({ overview }) => sameRect(overview.rect, rect) && fine(overview, map))) {
+      this.pending = null;
+      return;
+    }
+    this.pending ??= performance.now();
+    this.askOverview({
+      id: this.entry.id,
+      rect,
+      width: Math.floor(map.width),
+      height: Math.floor(map.height),
+    });
+  }
+
+  private take(overview: Overview, rect: Rect): void {
+    const layer = { overview, bitmap: document.createElement("canvas"), painting: "" };
+    const whole = this.layers.filter((one) => isWhole(one.overview.rect, this.entry!)).slice(-1);
+    const others = this.layers.filter((one) => !whole.includes(one)).slice(-mostLayers);
+    this.layers = [...whole, ...others, layer];
+    const milliseconds = this.pending === null
+      ? overview.cost.milliseconds
+      : performance.now() - this.pending;
+    this.answered = { milliseconds, overview };
+    if (sameRect(rect, this.rect)) this.pending = null;
+    this.requestUpdate();
+  }
+
+  private fail(error: Error): void {
+    this.trouble = error.message;
+    this.pending = null;
+    this.dispatchEvent(new CustomEvent("trouble", { detail: error }));
+  }
+
+  // ---- drawing ----
+
+  private schedule(): void {
+    cancelAnimationFrame(this.frame);
+    this.frame = requestAnimationFrame(() => this.paintNow());
+  }
+
+  private paintNow(): void {
+    const canvas = this.renderRoot.querySelector("canvas");
+    if (canvas && this.entry && this.labels && this.width >= 100) draw(canvas, this.scene(canvas));
+  }
+
+  private scene(canvas: HTMLCanvasElement): Scene {
+    const { color, borderTopColor, caretColor, outlineColor, fontFamily } = getComputedStyle(canvas);
+    const { aggregate, only } = this.view;
+    const area = ({ overview: { rect, width, height } }: Layer) =>
+      (rect.row1 - rect.row0) / height * (rect.column1 - rect.column0) / width;
+    return {
+      layout: this.layout,
+      extent: this.entry!,
+      rect: this.rect,
+      layers: this.layers.toSorted((a, b) => area(b) - area(a)),
+      aggregate,
+      painting: { scale: this.scale(), theme: themeOf(canvas), only },
+      rowNorms: this.marginals.rows,
+      columnNorms: this.marginals.columns,
+      labels: this.labels!,
+      at: this.at,
+      marks: this.view.pins.map((pin, i) => ({ ...pin, letter: "AB"[i] })),
+      ink: { text: color, muted: caretColor, rule: borderTopColor, accent: outlineColor },
+      font: fontFamily,
+    };
+  }
+
+  /** Until the spread is known, that of the cells on show. */
+  private scale(): ColourScale {
+    const { aggregate, scale: kind, fixed: extent } = this.view;
+    const [layer] = this.layers;
+    if (aggregate === "zeros") return { kind: "fixed", extent: 1 };
+    if (aggregate === "nonFinite") {
+      return { kind: "fixed", extent: Math.max(1, most(layer?.overview.nonFinite)) };
+    }
+    if (this.histogram) return chooseScale(this.histogram, { kind, extent });
+    return { kind, extent: extent ?? (most(layer?.overview.extreme) || 1) };
+  }
+
+  // ---- moving about ----
+
+  private change(change: Partial<TensorViewState>): void {
+    this.view = { ...this.view, ...change };
+    this.dispatchEvent(new CustomEvent("view-change", { detail: this.view, bubbles: true, composed: true }));
+  }
+
+  private show(rect: Rect): void {
+    if (sameRect(rect, this.rect)) return;
+    this.change({ rect: isWhole(rect, this.entry!) ? undefined : rect });
+  }
+
+  /** Shows an element large enough to read its value, and pins it. */
+  showElement(row: number, column: number): void {
+    const { map } = this.layout;
+    this.change({ rect: aroundElement(row, column, this.entry!, map), pins: [{ row, column }] });
+  }
+
+  /** Where an element's middle is on the page; for whoever wants to point at it. */
+  placeOf(row: number, column: number): { x: number; y: number } {
+    const { left, top } = this.renderRoot.querySelector("canvas")!.getBoundingClientRect();
+    const { layout, rect } = this;
+    return {
+      x: left + layout.left +
+        (column + 0.5 - rect.column0) / (rect.column1 - rect.column0) * layout.map.width,
+      y: top + layout.top + (row + 0.5 - rect.row0) / (rect.row1 - rect.row0) * layout.map.height,
+    };
+  }
+
+  /** A point of the map in shares of it, and in pixels. */
+  private pointOf({ clientX, clientY }: { clientX: number; clientY: number }) {
+    const { left, top } = this.renderRoot.querySelector("canvas")!.getBoundingClientRect();
+    const { layout } = this;
+    const x = clientX - left - layout.left, y = clientY - top - layout.top;
+    const inside = x >= 0 && y >= 0 && x < layout.map.width && y < layout.map.height;
+    return { x, y, shareX: x / layout.map.width, shareY: y / layout.map.height, inside };
+  }
+
+  private zoom(factor: number, x = 0.5, y = 0.5, axes: Axes = "both"): boolean {
+    const rect = zoomed(this.rect, this.entry!, this.layout.map, factor, x, y, axes);
+    const changes = !sameRect(rect, this.rect);
+    this.show(rect);
+    return changes;
+  }
+
+  private onWheel(event: WheelEvent): void {
+    const { shareX, shareY, inside } = this.pointOf(event);
+    if (!inside) return;
+    const pixels = event.deltaY * (event.deltaMode === 1 ? 20 : 1) + (event.shiftKey ? event.deltaX : 0);
+    // A pinch on a touchpad comes as a wheel with Ctrl, in small steps.
+    const factor = Math.exp(-pixels * (event.ctrlKey ? 0.01 : 0.002));
+    const axes = event.shiftKey ? "columns" : event.altKey ? "rows" : "both";
+    // Where there is nothing more to zoom, the page scrolls.
+    if (this.zoom(factor, shareX, shareY, axes) || factor > 1) event.preventDefault();
+  }
+
+  private onPointerDown(event: PointerEvent): void {
+    if (event.button !== 0 || !this.pointOf(event).inside) return;
+    (event.target as Element).setPointerCapture(event.pointerId);
+    this.pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    this.moved = this.pointers.size > 1;
+  }
+
+  private onPointerMove(event: PointerEvent): void {
+    const before = this.pointers.get(event.pointerId);
+    if (!before) return this.point(event);
+    const { x, y } = { x: event.clientX, y: event.clientY };
+    if (!this.moved && Math.hypot(x - before.x, y - before.y) < 4) return;
+    this.moved = true;
+    const others = [...this.pointers].filter(([id]) => id !== event.pointerId).map(([, point]) => point);
+    this.pointers.set(event.pointerId, { x, y });
+    const { map } = this.layout, { rect } = this;
+    if (others.length === 0) {
+      const perRow = (rect.row1 - rect.row0) / map.height,
+        perColumn = (rect.column1 - rect.column0) / map.width;
+      this.show(panned(rect, this.entry!, (before.y - y) * perRow, (before.x - x) * perColumn));
+      return;
+    }
+    const [other] = others;
+    const spread = (point: { x: number; y: number }) =>
+      Math.max(10, Math.hypot(point.x - other.x, point.y - other.y));
+    const { shareX, shareY } = this.pointOf({ clientX: (x + other.x) / 2, clientY: (y + other.y) / 2 });
+    this.zoom(spread({ x, y }) / spread(before), shareX, shareY);
+  }
+
+  private onPointerUp(event: PointerEvent): void {
+    const was = this.pointers.delete(event.pointerId);
+    if (!was || this.moved || event.type === "pointercancel") return;
+    const { x, y } = this.pointOf(event);
+    this.pin(elementAt(this.rect, this.entry!, this.layout.map, x, y), event.shiftKey);
+  }
+
+  private pin(element: { row: number; column: number }, second: boolean): void {
+    const [first] = this.view.pins;
+    this.lookUp(element);
+    this.change({ pins: second && first ? [first, element] : [element] });
+  }
+
+  private point(event: PointerEvent): void {
+    const { x, y, inside } = this.pointOf(event);
+    if (!inside) return void (this.at = null);
+    const element = elementAt(this.rect, this.entry!, this.layout.map, x, y);
+    if (this.at?.row === element.row && this.at.column === element.column) return;
+    this.at = element;
+    this.lookUp(element);
+  }
+
+  /** Has an element's value fetched, unless it is on show already. */
+  private lookUp({ row, column }: { row: number; column: number }): void {
+    if (this.valueAtElement({ row, column }) === undefined && this.entry && this.source) {
+      this.askValue({ id: this.entry.id, row, column });
+    }
+  }
+
+  private valueAtElement({ row, column }: { row: number; column: number }): number | undefined {
+    const kept = this.values.get(`${row} ${column}`);
+    if (kept !== undefined) return kept;
+    for (const { overview } of this.layers) {
+      if (!isExact(overview)) continue;
+      const { rowStarts, columnStarts, width, height, extreme, nonFinite } = overview;
+      const y = row - rowStarts[0], x = column - columnStarts[0];
+      if (y < 0 || x < 0 || y >= height || x >= width || nonFinite[y * width + x] > 0) continue;
+      return extreme[y * width + x];
+    }
+    return undefined;
+  }
+
+  private onKey(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { rect } = this, rows = (rect.row1 - rect.row0) / 8, columns = (rect.column1 - rect.column0) / 8;
+    const move = (byRows: number, byColumns: number) => () =>
+      this.show(panned(rect, this.entry!, byRows, byColumns));
+    const middle = () => ({
+      row: Math.floor((rect.row0 + rect.row1) / 2),
+      column: Math.floor((rect.column0 + rect.column1) / 2),
+    });
+    const done = {
+      ArrowUp: move(-rows, 0),
+      ArrowDown: move(rows, 0),
+      ArrowLeft: move(0, -columns),
+      ArrowRight: move(0, columns),
+      PageUp: move(-rows * 8, 0),
+      PageDown: move(rows * 8, 0),
+      "+": () => this.zoom(1.5),
+      "=": () => this.zoom(1.5),
+      "-": () => this.zoom(1 / 1.5),
+      "0": () => this.show(wholeOf(this.entry!)),
+      Enter: () => this.pin(middle(), event.shiftKey),
+      Escape: () => this.change({ pins: [], only: undefined }),
+    }[event.key];
+    if (!done) return;
+    event.preventDefault();
+    event.stopPropagation();
+    done();
+  }
+
+  // ---- rendering ----
+
+  override render() {
+    const { entry, labels } = this;
+    if (!this.source && this.thumbnail) {
+      const { src, about } = this.thumbnail;
+      return html`
+        <img src=${src} alt=${about}><p
+          class="hint">${about}. A picture that was kept: where its model is open, it can be zoomed into.</p>
+      `;
+    }
+    if (!entry || !labels) {
+      return html`<p class="empty">Here a tensor would be. Choose one from the list: <kbd>/</kbd> searches it.</p>`;
+    }
+    const height = this.width >= 100 ? this.layout.height : 200;
+    return html`
+      ${this.controls()}
+      <div class="figure" style="height: ${height}px">
+        <canvas tabindex="0" role="application" aria-roledescription="heat map" style="height: ${height}px"
+          aria-label="${entry.name}, ${entry.rows} rows and ${entry
+            .columns} columns. Arrow keys move, plus and minus zoom, 0 shows the whole, Enter pins the middle."
+          aria-busy=${this.pending !== null}
+          @wheel=${this.onWheel} @pointerdown=${this.onPointerDown} @pointermove=${this.onPointerMove}
+          @pointerup=${this.onPointerUp} @pointercancel=${this.onPointerUp}
+          @pointerleave=${() => this.at = null} @keydown=${this.onKey}
+          @dblclick=${() => this.change({ rect: undefined })}></canvas>
+        ${this.layers.length === 0 ? this.firstWait() : nothing}
+      </div>
+      ${this.legend()}
+      ${this.readout()}
+      <div class="below">
+        ${this.spread()}
+        <tensor-rows .labels=${labels.rows} .marginals=${this.marginals.rows} count=${entry.rows}
+          @go=${({ detail }: CustomEvent<number>) =>
+            this.showElement(detail, Math.floor((this.rect.column0 + this.rect.column1) / 2))}></tensor-rows>
+      </div>
+    `;
+  }
+
+  private firstWait() {
+    return this.trouble
+      ? html`<p class="wait bad" role="alert">${this.trouble}</p>`
+      : html`<p class="wait">Aggregating ${size(this.entry!.bytes)} of ${this.entry!.name} …</p>`;
+  }
+
+  private controls() {
+    const { aggregate, scale, fixed, only } = this.view;
+    const value = (event: Event) => (event.target as HTMLSelectElement).value;
+    return html`
+      <div class="controls">
+        <label>Cells <select @change=${(event: Event) =>
+          this.change({ aggregate: value(event) as Aggregate })}>
+          ${aggregates.map(({ name, label }) =>
+            html`<option value=${name} ?selected=${name === aggregate}>${label}</option>`
+          )}
+        </select></label>
+        <label>Colours <select @change=${(event: Event) => this.chooseScale(value(event) as ScaleKind)}>
+          ${scaleKinds.map(({ kind, label }) =>
+            html`<option value=${kind} ?selected=${kind === scale}>${label}</option>`
+          )}</select></label>
+        ${scale === "fixed"
+          ? html`<label>±<input type="number" step="any" min="0" aria-label="High end of the colours" .value=${
+            String(fixed ?? "")
+          }
+          @change=${(event: Event) =>
+            Number(value(event)) > 0 && this.change({ fixed: Number(value(event)) })}></label>`
+          : nothing}
+        ${only
+          ? html`
+            <button type="button"
+              @click=${() => this.change({ only: undefined })}>Only ${significant(only.low)} … ${significant(
+                only.high,
+              )} <span aria-hidden="true">×</span><span class="unseen">: show all</span></button>
+          `
+          : nothing}
+        ${this.flag()}
+        <span class="zoom" role="group" aria-label="Zoom">
+          <button type="button" aria-label="Zoom out" @click=${() => this.zoom(1 / 2)}>−</button>
+          <button type="button" aria-label="Zoom in" @click=${() => this.zoom(2)}>+</button>
+          <button type="button" @click=${() => this.change({ rect: undefined })}
+            ?disabled=${!this.view.rect}>Whole</button>
+        </span>
+      </div>
+    `;
+  }
+
+  private chooseScale(scale: ScaleKind): void {
+    // A scale that is to be kept is the one on show.
+    const fixed = scale === "fixed" ? Number(this.scale().extent.toPrecision(3)) : undefined;
+    this.change({ scale, fixed });
+  }
+
+  private flag() {
+    const { histogram } = this;
+    if (!histogram || histogram.finite === histogram.count) return nothing;
+    const { nan, plusInfinity, minusInfinity, firstNonFinite } = histogram;
+    const counts = [[nan, "NaN"], [plusInfinity, "+∞"], [minusInfinity, "−∞"]] as const;
+    return html`<button type="button" class="flag" @click=${() =>
+      firstNonFinite && this.showElement(firstNonFinite.row, firstNonFinite.column)}>${
+      counts.filter(([count]) => count > 0).map(([count, name]) => `${count.toLocaleString("en")} ${name}`)
+        .join(", ")
+    }: show the first</button>`;
+  }
+
+  private legend() {
+    const scale = this.scale(), { aggregate } = this.view, theme = themeOf(this);
+    const { signed, about } = aggregateNamed(aggregate);
+    const stops = Array.from({ length: 21 }, (_, i) => {
+      const position = signed ? i / 10 - 1 : i / 20;
+      return `${cssColour(position, theme)} ${i * 5}%`;
+    });
+    const own = sharesScale(aggregate);
+    const clipped = this.histogram && own ? clippedShares(this.histogram, scale) : null;
+    const beyond = clipped && (signed ? clipped : { below: 0, above: clipped.below + clipped.above });
+    const { answered } = this;
+    return html`
+      <div class="legend">
+        <span class="scale">
+          <span class="bar ${beyond?.below ? "below" : ""} ${beyond?.above ? "above" : ""}"
+            style="background: linear-gradient(to right, ${stops.join(", ")})"></span>
+          <span class="ends"><span>${signed ? significant(-scale.extent) : "0"}</span><span>${signed
+            ? "0"
+            : significant(valueAt(scale, 0.5), 2)}</span><span>${significant(scale.extent)}</span></span>
+        </span>
+        <p>${answered
+          ? isExact(answered.overview)
+            ? "Each cell is one element."
+            : `Each cell is ${about} of ${cellSize(answered.overview)}.`
+          : ""} ${own ? scaleKinds.find(({ kind }) => kind === scale.kind)!.about : ""}${beyond && clipped
+          ? beyondText(beyond, signed)
+          : ""}
+        ${answered
+          ? html`<span class="cost">${
+            this.pending !== null
+              ? "Aggregating …"
+              : html`${size(answered.overview.cost.bytes)} read, ${duration(answered.milliseconds)}`
+          }</span>`
+          : nothing}</p>
+      </div>
+    `;
+  }
+
+  private spread() {
+    const { histogram } = this;
+    if (!histogram) return html`<p class="empty spread">Counting ${size(this.entry!.bytes)} …</p>`;
+    return html`
+      <tensor-histogram class="spread" .histogram=${histogram} .only=${this.view.only}
+        .ends=${[-this.scale().extent, this.scale().extent]}
+        @only=${({ detail }: CustomEvent<TensorViewState["only"]>) =>
+          this.change({ only: detail })}></tensor-histogram>
+    `;
+  }
+
+  private readout() {
+    const { pins } = this.view;
+    const lines = pins.map((pin, i) => this.line(pin, "AB"[i]));
+    return html`<div class="readout">
+      ${this.at ? this.line(this.at, "") : nothing}${this.at ? this.cellLine(this.at) : nothing}
+      ${lines}
+      ${pins.length === 2 ? this.difference() : nothing}
+      ${
+      !this.at && pins.length === 0
+        ? html`
+          <p
+            class="hint">Point at the map for a value; a click pins it, Shift and a click pin a second. Wheel or pinch zooms, with
+                  Shift the columns alone, with Alt the rows.</p>
+        `
+        : nothing
+    }
+    </div>`;
+  }
+
+  private line(element: { row: number; column: number }, letter: string) {
+    const value = this.valueAtElement(element);
+    if (value === undefined && letter) this.lookUp(element);
+    const { rows, columns } = this.labels!;
+    const { histogram } = this;
+    const where = html`[<b>${rows.long(element.row)}</b>, <b>${columns.long(element.column)}</b>]`;
+    if (value === undefined) return html`<p>${letter && html`<i>${letter}</i>`}${where} …</p>`;
+    const { text, hex, ulp } = describeValue(value);
+    const finite = Number.isFinite(value);
+    return html`<p>${letter ? html`<i>${letter}</i>` : nothing}${where}
+      <output>${text.replace("-", "−")}</output> <span>${hex}${finite ? `, ulp ${significant(ulp)}` : ""}${
+      finite && histogram
+        ? `, above ${percent(shareBelow(histogram, value))} of all${
+          histogram.deviation > 0 ? `, z ${significant((value - histogram.mean) / histogram.deviation)}` : ""
+        }`
+        : ""
+    }</span></p>`;
+  }
+
+  /** What the cell under the pointer comes to, where it is more than one element. */
+  private cellLine({ row, column }: { row: number; column: number }) {
+    const overview = this.layers.at(-1)?.overview;
+    if (!overview || isExact(overview)) return nothing;
+    const y = cellOf(overview.rowStarts, row), x = cellOf(overview.columnStarts, column);
+    if (y < 0 || x < 0) return nothing;
+    const i = y * overview.width + x;
+    const rows = [overview.rowStarts[y], overview.rowStarts[y + 1]];
+    const columns = [overview.columnStarts[x], overview.columnStarts[x + 1]];
+    const range = ([low, high]: number[]) => high - low === 1 ? `${low}` : `${low}–${high - 1}`;
+    const elements = (rows[1] - rows[0]) * (columns[1] - columns[0]);
+    if (elements === 1) return nothing;
+    return html`
+      <p
+        class="cell">in the cell of rows ${range(rows)}, columns ${range(columns)}: extreme ${significant(
+          overview.extreme[i],
+        )}, mean ${significant(overview.mean[i])}, rms ${significant(
+          overview.rms[i],
+        )}, deviation ${significant(aggregateOf(one(overview, i), "deviation")[0])}${overview.zeros[i] > 0
+          ? `, ${overview.zeros[i]} zeros`
+          : ""}${overview.nonFinite[i] > 0 ? `, ${overview.nonFinite[i]} not finite` : ""}</p>
+    `;
+  }
+
+  private difference() {
+    const [a, b] = this.view.pins.map((pin) => this.valueAtElement(pin));
+    if (a === undefined || b === undefined) return nothing;
+    return html`<p><i>B − A</i><output>${significant(b - a, 7)}</output> <span>B ÷ A ${
+      significant(b / a, 5)
+    }</span></p>`;
+  }
+}
+
+/** Whether an overview is as fine as a map of that size can show. */
+function fine(overview: Overview, map: { width: number; height: number }): boolean {
+  return isExact(overview) ||
+    overview.width >= Math.floor(map.width) && overview.height >= Math.floor(map.height) ||
+    (overview.width >= Math.min(Math.floor(map.width), span(overview.columnStarts)) &&
+      overview.height >= Math.min(Math.floor(map.height), span(overview.rowStarts)));
+}
+
+/** The largest magnitude. */
+function most(values: Float32Array | Uint32Array = new Uint32Array()): number {
+  let largest = 0;
+  for (const value of values) largest = Math.max(largest, Math.abs(value));
+  return largest;
+}
+
+function beyondText({ below, above }: { below: number; above: number }, signed: boolean): string {
+  if (below + above === 0) return ", nothing beyond.";
+  return signed
+    ? `; of all elements ${percent(below)} are below and ${percent(above)} above.`
+    : `; ${percent(above)} of all elements are beyond.`;
+}
+
+const span = (starts: Uint32Array) => starts[starts.length - 1] - starts[0];
+
+function cellOf(starts: Uint32Array, element: number): number {
+  if (element < starts[0] || element >= starts[starts.length - 1]) return -1;
+  let low = 0, high = starts.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (starts[middle] <= element) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** How many elements a cell is of, as text; cells of one overview differ by one at most. */
+function cellSize({ rowStarts, columnStarts, width, height }: Overview): string {
+  const side = (starts: Uint32Array, cells: number) => {
+    const each = span(starts) / cells;
+    return Number.isInteger(each) ? `${each}` : `about ${significant(each, 3)}`;
+  };
+  return `${side(rowStarts, height)} × ${side(columnStarts, width)} elements`;
+}
+
+/** One cell of an overview as an overview. */
+function one(overview: Overview, i: number): Overview {
+  const part = <T extends Float32Array | Uint32Array>(all: T) => all.slice(i, i + 1) as T;
+  return {
+    ...overview,
+    width: 1,
+    height: 1,
+    extreme: part(overview.extreme),
+    mean: part(overview.mean),
+    rms: part(overview.rms),
+    zeros: part(overview.zeros),
+    nonFinite: part(overview.nonFinite),
+  };
+}
+
+customElements.define("tensor-view", TensorView);
