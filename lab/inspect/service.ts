@@ -63,7 +63,7 @@ interface HeldCapture {
 }
 
 export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: InspectOptions = {}) {
-  const places = new WeakMap<OpenModel, Promise<Place>>();
+  const places = new Map<OpenModel, Promise<Place>>();
   const captures = new Map<string, HeldCapture>();
   const peaks = new WeakMap<Gpu, Promise<number>>();
   let captured = 0;
@@ -72,6 +72,12 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
 
   const at = async (place: string): Promise<Place> => {
     const opened = await bench.open(place);
+    const open = bench.places();
+    for (const [other, known] of places) {
+      if (open.includes(other.place) && (other.place !== place || other === opened)) continue;
+      places.delete(other);
+      known.then((gone) => gone.free(), () => {});
+    }
     let found = places.get(opened);
     if (!found) {
       places.set(opened, found = openPlace(bench, opened));
@@ -307,7 +313,8 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
      */
     async logitLens(id: string, positions?: readonly number[], k = 5): Promise<LogitLens> {
       const one = await taken(id);
-      const { opened: { gpu, model }, tokenizer } = one.place;
+      // The weights may have been closed and opened again since.
+      const { opened: { gpu, model }, tokenizer } = await at(one.capture.place);
       const names = ["embed", ...model.layers.map((_, i) => `layers.${i}.mlp.out`)];
       const stream = names.map((name) => {
         const found = one.held.tensors.find(({ entry }) => entry.name === name);
