@@ -36,10 +36,20 @@ export const parameterSlotBytes = 256;
 export const windowBytes = 65536;
 
 /**
- * Reads a kernel's interface off its source.
- * @throws if the source breaks a convention above, naming the kernel.
+ * A kernel of ours: its interface is read off its source, and it is one of {@link declaredKernels}.
+ * @throws as {@link readKernel} does
  */
 export function kernel(name: string, source: string): Kernel {
+  const declared = readKernel(name, source);
+  declaredKernels.push(declared);
+  return declared;
+}
+
+/**
+ * Reads a kernel's interface off its source, whoever wrote it.
+ * @throws if the source breaks a convention above, naming the kernel.
+ */
+export function readKernel(name: string, source: string): Kernel {
   const code = source.replace(/\/\*[\s\S]*?\*\//g, "").replace(/\/\/[^\n]*/g, "");
   const fields = readFields(name, code);
   const bindings = [
@@ -67,9 +77,7 @@ export function kernel(name: string, source: string): Kernel {
   bindings.sort((a, b) => a.binding - b.binding);
   if (!/fn\s+main\s*\(/.test(code)) throw new Error(`kernel ${name}: no entry point "main"`);
   const overrides = [...code.matchAll(/^\s*override\s+(\w+)/gm)].map((match) => match[1]);
-  const declared = { name, source, fields, bindings, overrides };
-  declaredKernels.push(declared);
-  return declared;
+  return { name, source, fields, bindings, overrides };
 }
 
 function readFields(name: string, code: string): Kernel["fields"] {

@@ -10,6 +10,7 @@
  * door, as rows of these.
  */
 import { attention } from "../kernels/attention.ts";
+import { scaleInto } from "../kernels/elementwise.ts";
 import { embedding, type EmbeddingIndex, embeddingIndex, type RowRanges } from "../kernels/embedding.ts";
 import type { Gpu } from "../kernels/gpu.ts";
 import { type KeyValueCache, storePrompt } from "../kernels/key_value_cache.ts";
@@ -415,6 +416,32 @@ export function places(model: Qwen2): Place[] {
   });
 }
 
+/** Names and shapes of a model's tensors as Hugging Face knows them, in the order of the layers. */
+export function publishedTensors(model: Qwen2): { name: string; shape: number[] }[] {
+  return places(model).map(({ name, shape }) => ({ name, shape }));
+}
+
+/**
+ * A copy on the device of a tensor by its Hugging Face name; whoever asks for it must release it.
+ * @throws if the model has no such tensor, or one binding of the adapter cannot hold it
+ */
+export function copyByName(gpu: Gpu, model: Qwen2, name: string): Tensor {
+  const { shape, parts } = placeOf(model, name);
+  const copy = gpu.hold(shape, name);
+  let at = 0;
+  for (const { tensor, to, size } of stretchesOf(model, parts)) {
+    scaleInto(gpu, tensor, gpu.constant(1), { into: copy, accumulate: 0 }, { from: to, to: at, size });
+    at += size;
+  }
+  return copy;
+}
+
+function placeOf(model: Qwen2, name: string): Place {
+  const place = places(model).find((candidate) => candidate.name === name);
+  if (!place) throw new Error(`${model.name} has no tensor "${name}"`);
+  return place;
+}
+
 /**
  * The values (or gradients) of a parameter by its Hugging Face name, for inspection and tests.
  * @param range elements `from` (included) to `to` (excluded), row-major; all by default
@@ -426,8 +453,7 @@ export async function readByName(
   what: "value" | "gradient" = "value",
   range: { from?: number; to?: number } = {},
 ): Promise<Float32Array> {
-  const place = places(model).find((candidate) => candidate.name === name);
-  if (!place) throw new Error(`${model.name} has no tensor "${name}"`);
+  const place = placeOf(model, name);
   const { from = 0, to = elementsOf(place.shape) } = range;
   const values = new Float32Array(to - from);
   let start = 0;

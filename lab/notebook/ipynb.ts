@@ -348,6 +348,12 @@ function readBundle(bundle: MimeBundle): MimeBundle {
   );
 }
 
+/** Outputs that came from elsewhere than a file; undefined where one is none. */
+export function soundOutputs(value: unknown): Output[] | undefined {
+  const { success, output } = v.safeParse(v.array(stored), value, { abortEarly: true });
+  return success ? (output as v.InferOutput<typeof stored>[]).map(readOutput) : undefined;
+}
+
 function readOutput(output: v.InferOutput<typeof stored>): Output {
   switch (output.output_type) {
     case "stream":

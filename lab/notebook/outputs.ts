@@ -124,7 +124,7 @@ function cut(text: string, bytes: number): { text: string; size: number; left: n
   const { read, written } = encoder.encodeInto(text, new Uint8Array(Math.min(bytes, 3 * text.length)));
   if (read === text.length) return { text, size: written, left: 0 };
   let left = 0;
-  const piece = 65536, buffer = new Uint8Array(3 * piece);
+  const piece = Math.min(65536, text.length - read), buffer = new Uint8Array(3 * piece);
   for (let at = read; at < text.length; at += piece) {
     left += encoder.encodeInto(text.slice(at, at + piece), buffer).written;
   }

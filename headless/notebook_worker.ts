@@ -1,0 +1,12 @@
+/** Where the cells of a notebook run headless: a worker without permissions, which reaches the world through two ports alone. */
+import { startKernel } from "../lab/notebook/kernel.ts";
+import { sealRealm } from "../lab/notebook/sandbox.ts";
+import { overPort } from "../lab/notebook/transport.ts";
+
+const scope = self as unknown as { onmessage: ((event: MessageEvent) => void) | null };
+
+scope.onmessage = ({ ports: [control, lab] }) => {
+  scope.onmessage = null;
+  sealRealm();
+  startKernel(control, overPort(lab));
+};
