@@ -220,7 +220,10 @@ export class InspectPage extends LitElement {
     const { service } = this.running();
     const { opened, text, keep, identity } = this;
     if (!opened || this.busy) return;
-    this.busy = "Running the text";
+    const start = performance.now();
+    const tick = () => this.busy = `Running the text, ${duration(performance.now() - start)}`;
+    tick();
+    const ticking = setInterval(tick, 200);
     this.trouble = null;
     const before = this.capture;
     const flags = extras.slice(0, 3).map(({ pattern }) => pattern as string);
@@ -240,6 +243,7 @@ export class InspectPage extends LitElement {
     } catch (error) {
       if (this.opened === opened) this.say(error as Error);
     } finally {
+      clearInterval(ticking);
       this.busy = "";
     }
   }

@@ -1,6 +1,13 @@
 /** What a map's colours mean, what its cells are, and how much lies beyond either end. */
 import { html, nothing } from "lit";
-import { clippedShares, type ColourScale, sharesScale, type Theme, valueAt } from "../../inspect/colour.ts";
+import {
+  aggregateOf,
+  clippedShares,
+  type ColourScale,
+  sharesScale,
+  type Theme,
+  valueAt,
+} from "../../inspect/colour.ts";
 import type { Aggregate, Histogram, Overview } from "../../inspect/types.ts";
 import { percent, significant } from "../numbers.ts";
 import { cellSize, isExact } from "./cells.ts";
@@ -28,6 +35,7 @@ export function legend({ scale, aggregate, theme, histogram, overview, cost }: L
   const own = sharesScale(aggregate);
   const clipped = histogram && own ? clippedShares(histogram, scale) : null;
   const beyond = clipped && (signed ? clipped : { below: 0, above: clipped.below + clipped.above });
+  const full = overview && own && !isExact(overview) ? shareFull(overview, aggregate, scale.extent) : 0;
   const cells = !overview
     ? ""
     : isExact(overview)
@@ -43,11 +51,25 @@ export function legend({ scale, aggregate, theme, histogram, overview, cost }: L
           ? "0"
           : significant(valueAt(scale, 0.5), 2)}</span><span>${significant(scale.extent)}</span></span>
       </span>
-      <p>${cells} ${colours}${beyond ? beyondText(beyond, signed) : ""} ${cost
-        ? html`<span class="cost">${cost}</span>`
-        : nothing}</p>
+      <p>${cells} ${colours}${beyond ? beyondText(beyond, signed) : ""}${full > 0.005
+        ? ` Of the cells on show ${percent(full)} have the colour of an end.`
+        : ""} ${cost ? html`<span class="cost">${cost}</span>` : nothing}</p>
     </div>
   `;
+}
+
+/** Of an overview the share last counted: a legend is drawn anew wherever the pointer goes. */
+const counted = new WeakMap<Overview, { of: string; share: number }>();
+
+/** The share of cells that lie beyond a scale. Extremes of many elements do so far more often than elements. */
+function shareFull(overview: Overview, aggregate: Aggregate, extent: number): number {
+  const of = `${aggregate} ${extent}`, known = counted.get(overview);
+  if (known?.of === of) return known.share;
+  const values = aggregateOf(overview, aggregate);
+  let full = 0;
+  for (const value of values) if (Math.abs(value) > extent) full++;
+  counted.set(overview, { of, share: full / values.length });
+  return full / values.length;
 }
 
 function beyondText({ below, above }: { below: number; above: number }, signed: boolean): string {
