@@ -24,6 +24,8 @@ export interface Place {
   /** AdamW's moments of a parameter, and how they are freed; undefined where the folder has none. */
   momentsOf?: (name: string) => Promise<[readonly Tensor[], readonly Tensor[], () => void]>;
   findTokens(text: string, most: number): TokenLabel[];
+  /** Frees what is kept on the device beside the model. */
+  free(): void;
 }
 
 const roles = {
@@ -130,6 +132,12 @@ export async function openPlace(bench: Workbench, opened: OpenModel): Promise<Pl
       const [first, second] = [await load("firstMoment", whole), await load("secondMoment", whole)];
       return [first, second, () => [...first, ...second].forEach((tensor) => gpu.drop(tensor))];
     }),
+    free() {
+      for (const loading of kept.values()) {
+        loading.then((tensors) => tensors.forEach((one) => gpu.drop(one)), () => {});
+      }
+      kept.clear();
+    },
     findTokens(text, most) {
       if (!tokenizer || text === "") return [];
       searchable ??= Array.from(

@@ -473,7 +473,7 @@ export class InspectPage extends LitElement {
       case "compare":
         return html`
           <div class="other">${this.otherField()}</div>
-          <compare-view .service=${service} .a=${opened!.place}
+          <compare-view .service=${service} .vocabulary=${this.vocabulary} .a=${opened!.place}
             .b=${address.other} .text=${this.settled()}
             .tensor=${address.tensor.startsWith("weights/") ? address.tensor.slice("weights/".length) : ""}
             @tensor=${({ detail }: CustomEvent<string>) =>
@@ -548,6 +548,8 @@ export class InspectPage extends LitElement {
       </div>
       <tensor-view .source=${service} .entry=${entry} .vocabulary=${this
         .vocabulary} .tokens=${this.capture?.tokens ?? []}
+        @trouble=${(event: CustomEvent<Error>) =>
+          event.detail instanceof EngineLost && event.preventDefault()}
         .view=${address.view} @view-change=${({ detail }: CustomEvent<Address["view"]>) =>
           this.go({ view: detail })}></tensor-view>
     `;
