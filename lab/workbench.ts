@@ -2,8 +2,8 @@
  * The workbench: one device and the models that are open on it, each by its place. Notebook cells, the inspector and the referee work on
  * it; in the page it lives in the GPU worker, headless in the process itself.
  *
- * A place is a name of the demo's ("base", "sft", "reward", "ppo"), a model that was kept ("kept/mine"), a folder below the runs
- * ("runs/demo/models/ppo"), or any other address of a model folder that the world can read.
+ * A place is a name of the demo's ("base", "sft", "reward", "ppo"), a model that comes with the notebooks ("notebooks/data/…"), a model that
+ * was kept ("kept/mine"), a folder below the runs ("runs/demo/models/ppo"), or any other address of a model folder that the world can read.
  */
 import type { Gpu } from "../kernels/gpu.ts";
 import { FileAccessError, type Files, joinPath, readJson, sha256OfFile, shown, writeJson } from "./bytes.ts";
@@ -181,6 +181,12 @@ async function configurationOf(files: Files, folder: string, place: string): Pro
   const run = joinPath(folder, "..", "..");
   const inRun = await files.exists(joinPath(run, "run.json"));
   return inRun ? (await readStartedRun(files, run)).config : presetConfig("spark");
+}
+
+/** Where below the shipped folder a place's model lies: the demo's, or one that comes with the notebooks; undefined for all others. */
+export function shippedFolder(place: string): string | undefined {
+  if (isDemoPlace(place)) return `demo/${place}`;
+  return /^notebooks(\/[\w-]+)+$/.test(place) ? place : undefined;
 }
 
 export function isDemoPlace(place: string): place is typeof demoPlaces[number] {

@@ -251,7 +251,10 @@ export class Lab {
     await this.put(tableBundle(rows, options.columns), options.caption);
   }
 
-  /** Shows curves: { name, x, y } each, x counted from 0 if left out; `y` is null where there is no value. */
+  /**
+   * Shows curves: { name, x, y } each, x counted from 0 if left out; `y` is null where there is no value. `tolerance` is that of their proofs:
+   * training drifts apart from one adapter to another.
+   */
   async chart(
     series: readonly {
       name: string;
@@ -260,9 +263,15 @@ export class Lab {
       colour?: 1 | 2 | 3 | 4;
       points?: boolean;
     }[],
-    options: { title?: string; xName?: string; unit?: string; caption?: string } = {},
+    options: {
+      title?: string;
+      xName?: string;
+      unit?: string;
+      caption?: string;
+      tolerance?: Partial<Tolerance>;
+    } = {},
   ): Promise<void> {
-    const { caption, ...rest } = options;
+    const { caption, tolerance, ...rest } = options;
     const complete = series.map(({ x, y, ...one }): Series => ({
       ...one,
       x: Array.from(x ?? Array.from({ length: y.length }, (_, i) => i)),
@@ -273,6 +282,7 @@ export class Lab {
       await this.record(
         name,
         Float64Array.from(y, (value) => value ?? NaN),
+        tolerance && { tolerance },
       );
     }
   }
