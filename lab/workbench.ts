@@ -7,13 +7,11 @@
  */
 import type { Gpu } from "../kernels/gpu.ts";
 import { FileAccessError, type Files, joinPath, readJson, sha256OfFile, shown, writeJson } from "./bytes.ts";
+import { isDemoPlace } from "./demo/places.ts";
 import { type Config, presetConfig, readConfig } from "./config.ts";
 import { loadQwen2, type Qwen2, readQwen2Config, saveQwen2 } from "./qwen2.ts";
 import { readStartedRun } from "./run_record.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
-
-/** The models that ship with the demo, by stage. */
-export const demoPlaces = ["base", "sft", "reward", "ppo"] as const;
 
 /** What differs between a page and a process. */
 export interface World {
@@ -181,16 +179,6 @@ async function configurationOf(files: Files, folder: string, place: string): Pro
   const run = joinPath(folder, "..", "..");
   const inRun = await files.exists(joinPath(run, "run.json"));
   return inRun ? (await readStartedRun(files, run)).config : presetConfig("spark");
-}
-
-/** Where below the shipped folder a place's model lies: the demo's, or one that comes with the notebooks; undefined for all others. */
-export function shippedFolder(place: string): string | undefined {
-  if (isDemoPlace(place)) return `demo/${place}`;
-  return /^notebooks(\/[\w-]+)+$/.test(place) ? place : undefined;
-}
-
-export function isDemoPlace(place: string): place is typeof demoPlaces[number] {
-  return (demoPlaces as readonly string[]).includes(place);
 }
 
 /** Does a work once, at the first call, and again at the next where it failed. */

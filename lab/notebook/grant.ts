@@ -1,6 +1,6 @@
 /** What a notebook may do beyond computing on the demo's models and data, and what is said where it may not. */
 import { mebibytes } from "../../kernels/memory.ts";
-import { shippedFolder } from "../workbench.ts";
+import { shippedFolder } from "../demo/places.ts";
 
 /** What a person allowed a notebook. */
 export interface Grant {

@@ -3,7 +3,9 @@ import { expose, type ProxyMarked } from "comlink";
 import { openDevice } from "../../kernels/device.ts";
 import { Gpu } from "../../kernels/gpu.ts";
 import { inspectService } from "../inspect/service.ts";
-import { shippedFolder, Workbench } from "../workbench.ts";
+import { shippedFolder } from "../demo/places.ts";
+import { notebookService } from "../notebook_service.ts";
+import { Workbench } from "../workbench.ts";
 import { writingService } from "../writing_service.ts";
 import { httpFiles } from "./http_files.ts";
 import { keptWeights } from "./kept_weights.ts";
@@ -13,6 +15,8 @@ import { keptFolder, storageService } from "./storage_service.ts";
 
 /** The page's address, which places are relative to. */
 let page = self.location.href;
+
+const lost = Promise.withResolvers<string>();
 
 const stored = privateFiles(navigator.storage);
 
@@ -37,14 +41,15 @@ const services = {
     page = new URL(".", address).href;
   },
 
-  /** Opens the device; resolves once it is lost, with the reason. */
-  async lost(): Promise<string> {
-    return (await (await bench.gpu()).device.lost).message || "no reason was given";
-  },
+  /** Resolves once the device, whenever it was opened, is lost, with the reason. */
+  lost: (): Promise<string> => lost.promise,
 
   storage: storageService(stored, navigator.storage),
   inspect: inspectService(bench),
   writing: writingService(bench),
+  notebook: notebookService(bench, {
+    browser: /(?:Firefox|Chrom(?:e|ium)|Version)\/[\d.]+/.exec(navigator.userAgent)?.[0] ?? "unknown",
+  }),
   referee: refereeService(bench, () => page),
 };
 
@@ -70,7 +75,9 @@ async function openBrowserGpu(): Promise<Gpu> {
     );
   }
   const runtime = /Chrom(e|ium)\//.test(navigator.userAgent) ? "dawn" : "browser";
-  return new Gpu(await openDevice(navigator.gpu, { runtime }));
+  const gpu = new Gpu(await openDevice(navigator.gpu, { runtime }));
+  gpu.device.lost.then(({ message }) => lost.resolve(message || "no reason was given"));
+  return gpu;
 }
 
 expose(services);

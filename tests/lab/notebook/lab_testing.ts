@@ -9,7 +9,8 @@ import type { DisplayOutput } from "../../../lab/notebook/ipynb.ts";
 import type { ValueRecord } from "../../../lab/notebook/records.ts";
 import { randomStream } from "../../../lab/notebook/random_stream.ts";
 import { directly } from "../../../lab/notebook/transport.ts";
-import { shippedFolder, Workbench } from "../../../lab/workbench.ts";
+import { shippedFolder } from "../../../lab/demo/places.ts";
+import { Workbench } from "../../../lab/workbench.ts";
 import { testRuntime } from "../../kernels/testing.ts";
 
 const shipped = decodeURIComponent(new URL("../../../public", import.meta.url).pathname);

@@ -1,5 +1,5 @@
 import { assertEquals } from "deno-std/assert/mod.js";
-import { shippedFolder } from "../../lab/workbench.ts";
+import { shippedFolder } from "../../../lab/demo/places.ts";
 
 Deno.test("places that ship lie below the shipped folder, and no way leads out of it", () => {
   assertEquals(shippedFolder("sft"), "demo/sft");
