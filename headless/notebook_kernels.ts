@@ -21,15 +21,15 @@ export async function startWorkerKernel(bench: Workbench, options: KernelOptions
   const control = new MessageChannel(), way = new MessageChannel();
   const lab = labObject(bench, options);
   const end = () => {
+    worker.terminate();
     stopServing();
     kernel.stop("the notebook was closed");
-    worker.terminate();
     // What a call still does on the device goes on to its end first.
     lab.settled().then(() => lab.reset());
   };
   const hostile = (why: string) => {
-    kernel.stop(`The kernel was stopped: ${why}.`);
     worker.terminate();
+    kernel.stop(`The kernel was stopped: ${why}.`);
   };
   const kernel = connectKernel(control.port1, hostile);
   const stopServing = serveLab(way.port1, lab, hostile);

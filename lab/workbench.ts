@@ -2,8 +2,8 @@
  * The workbench: one device and the models that are open on it, each by its place. Notebook cells, the inspector and the referee work on
  * it; in the page it lives in the GPU worker, headless in the process itself.
  *
- * A place is a name of the demo's ("base", "sft", "reward", "ppo"), a model that was kept ("kept/mine"), a folder below the runs
- * ("runs/demo/models/ppo"), or any other address of a model folder that the world can read.
+ * A place is a name of the demo's ("base", "sft", "reward", "ppo"), a model that comes with the notebooks ("notebooks/data/…"), a model that
+ * was kept ("kept/mine"), a folder below the runs ("runs/demo/models/ppo"), or any other address of a model folder that the world can read.
  */
 import type { Gpu } from "../kernels/gpu.ts";
 import { FileAccessError, type Files, joinPath, readJson, sha256OfFile, shown, writeJson } from "./bytes.ts";
@@ -12,8 +12,6 @@ import { type Config, presetConfig, readConfig } from "./config.ts";
 import { loadQwen2, type Qwen2, readQwen2Config, saveQwen2 } from "./qwen2.ts";
 import { readStartedRun } from "./run_record.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
-
-export { demoPlaces, isDemoPlace } from "./demo/places.ts";
 
 /** What differs between a page and a process. */
 export interface World {

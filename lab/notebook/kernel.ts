@@ -55,8 +55,8 @@ export type KernelMessage =
   | { event: number; told: CellEvent }
   | { ran: number; result: CellResult };
 
-/** Between two tellings of a cell's outputs, milliseconds. */
-const tellEvery = 100;
+/** Between two tellings of a cell's outputs, and of how far it is, milliseconds. */
+const tellEvery = 100, progressEvery = 40;
 
 /** Proofs that a cell may keep. */
 const mostValues = 200;
@@ -187,6 +187,7 @@ class CellRun implements CellContext {
   private readonly values: ValueRecord[] = [];
   private readonly streams = new Map<string, () => number>();
   private told = 0;
+  private toldProgress = -Infinity;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private over = false;
   private failure: unknown;
@@ -206,7 +207,10 @@ class CellRun implements CellContext {
   }
 
   progress(done: number, total: number, note: string): void {
-    if (!this.over) this.tell({ progress: { done: Number(done), total: Number(total), note: String(note) } });
+    const now = performance.now();
+    if (this.over || now < this.toldProgress + progressEvery) return;
+    this.toldProgress = now;
+    this.tell({ progress: { done: Number(done), total: Number(total), note: String(note) } });
   }
 
   random(stream: string): number {

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { canonicalJson } from "../bytes.ts";
 import { type Output, soundOutputs } from "./ipynb.ts";
 import type { CellEvent, CellResult, KernelMessage, RunRequest } from "./kernel.ts";
-import { collectOutputs } from "./outputs.ts";
+import { collectOutputs, outputLimit } from "./outputs.ts";
 import { cellRecordSchema, type ValueRecord } from "./records.ts";
 import type { Port } from "./wire.ts";
 
@@ -26,7 +26,7 @@ export class KernelStopped extends Error {
 }
 
 /** Messages of a kernel in a second, at most. */
-const mostMessages = 2000;
+const mostMessages = 200;
 
 /** @param hostile is told once why a kernel is not listened to any more */
 export function connectKernel(control: Port, hostile: (why: string) => void = () => {}): Kernel {
@@ -45,7 +45,6 @@ export function connectKernel(control: Port, hostile: (why: string) => void = ()
     if (stopped !== undefined) return;
     stopped = why;
     control.onmessage = null;
-    control.close();
     for (const { reject } of open.values()) reject(new KernelStopped(why));
     open.clear();
   };
@@ -118,7 +117,8 @@ function readOutputs(value: unknown): Output[] | undefined {
   } catch {
     return undefined;
   }
-  const bounded = collectOutputs();
+  // The kernel has cut them already, if it is one of ours.
+  const bounded = collectOutputs(2 * outputLimit);
   for (const output of outputs) bounded.add(output);
   return bounded.list();
 }

@@ -67,8 +67,8 @@ export const limits = {
   depth: 12,
   /** Calls that wait for their answer. */
   waiting: 1000,
-  /** Messages in a second. */
-  messages: 20_000,
+  /** Calls that are answered at once in each slice of time; those beyond wait for the next. */
+  slice: { calls: 200, milliseconds: 20 },
 };
 
 /** The peer sent what no honest one sends, or too much of it. */
@@ -147,15 +147,15 @@ function nameOfKind(value: unknown): string {
 
 /**
  * Answers a port's calls from a host. Nothing that the peer sends can make it throw; a peer that sends nonsense or floods is told to
- * `hostile`, once, and not listened to any more.
+ * `hostile`, once, and not listened to any more. Its realm should be ended then. The port is left alone: Deno never comes back from closing
+ * one that is being flooded.
  * @returns what stops listening
  */
 export function serveLab(port: Port, host: LabHost, hostile: (why: string) => void = () => {}): () => void {
-  let waiting = 0, second = 0, messages = 0, deaf = false;
+  let waiting = 0, slice = 0, calls = 0, deaf = false;
   const stop = () => {
     deaf = true;
     port.onmessage = null;
-    port.close();
   };
   const refuse = (why: string) => {
     if (deaf) return;
@@ -165,20 +165,25 @@ export function serveLab(port: Port, host: LabHost, hostile: (why: string) => vo
   const send = (message: ReplyMessage) => {
     if (!deaf) port.postMessage(message);
   };
-  port.onmessage = ({ data }) => {
-    const now = Math.floor(performance.now() / 1000);
-    if (now !== second) [second, messages] = [now, 0];
-    if (++messages > limits.messages || waiting >= limits.waiting) {
-      return refuse("it floods the lab with calls");
-    }
-    const request = readCall(data);
-    if (!request) return refuse("it speaks to the lab in a way that cells cannot");
+  const answer = (request: CallMessage) => {
+    if (deaf) return;
     const { call } = request;
-    waiting++;
     host.call(request, (callback, args) => send({ event: call, callback, args }))
       .then((value) => send({ answer: call, value }))
       .catch((error) => send({ answer: call, error: told(error) }))
       .finally(() => waiting--);
+  };
+  port.onmessage = ({ data }) => {
+    if (deaf) return;
+    if (waiting >= limits.waiting) return refuse("it floods the lab with calls");
+    const request = readCall(data);
+    if (!request) return refuse("it speaks to the lab in a way that cells cannot");
+    waiting++;
+    const now = Math.floor(performance.now() / limits.slice.milliseconds);
+    if (now !== slice) [slice, calls] = [now, 0];
+    // Whoever waits for answers does not get here; who does not, soon has too many calls waiting.
+    if (++calls > limits.slice.calls) setTimeout(answer, limits.slice.milliseconds, request);
+    else answer(request);
   };
   return stop;
 }

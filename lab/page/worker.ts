@@ -3,8 +3,9 @@ import { expose, type ProxyMarked } from "comlink";
 import { openDevice } from "../../kernels/device.ts";
 import { Gpu } from "../../kernels/gpu.ts";
 import { inspectService } from "../inspect/service.ts";
-import { isDemoPlace, Workbench } from "../workbench.ts";
+import { shippedFolder } from "../demo/places.ts";
 import { notebookService } from "../notebook_service.ts";
+import { Workbench } from "../workbench.ts";
 import { writingService } from "../writing_service.ts";
 import { httpFiles } from "./http_files.ts";
 import { keptWeights } from "./kept_weights.ts";
@@ -23,7 +24,7 @@ const bench = new Workbench({
   openGpu: openBrowserGpu,
   locate: (place, received) => {
     if (place.startsWith("kept/")) return { files: stored, folder: place };
-    const url = new URL(isDemoPlace(place) ? `demo/${place}/` : place.replace(/\/*$/, "/"), page).href;
+    const url = new URL((shippedFolder(place) ?? place).replace(/\/*$/, "/"), page).href;
     const tagOf = (path: string) => tagAt(new URL(path, url).href);
     return { files: keptWeights(httpFiles(url, received), url, stored, tagOf), folder: "" };
   },

@@ -220,7 +220,10 @@ export class InspectPage extends LitElement {
     const { service } = this.running();
     const { opened, text, keep, identity } = this;
     if (!opened || this.busy) return;
-    this.busy = "Running the text";
+    const start = performance.now();
+    const tick = () => this.busy = `Running the text, ${duration(performance.now() - start)}`;
+    tick();
+    const ticking = setInterval(tick, 200);
     this.trouble = null;
     const before = this.capture;
     const flags = extras.slice(0, 3).map(({ pattern }) => pattern as string);
@@ -240,6 +243,7 @@ export class InspectPage extends LitElement {
     } catch (error) {
       if (this.opened === opened) this.say(error as Error);
     } finally {
+      clearInterval(ticking);
       this.busy = "";
     }
   }
@@ -473,7 +477,7 @@ export class InspectPage extends LitElement {
       case "compare":
         return html`
           <div class="other">${this.otherField()}</div>
-          <compare-view .service=${service} .a=${opened!.place}
+          <compare-view .service=${service} .vocabulary=${this.vocabulary} .a=${opened!.place}
             .b=${address.other} .text=${this.settled()}
             .tensor=${address.tensor.startsWith("weights/") ? address.tensor.slice("weights/".length) : ""}
             @tensor=${({ detail }: CustomEvent<string>) =>
@@ -548,6 +552,8 @@ export class InspectPage extends LitElement {
       </div>
       <tensor-view .source=${service} .entry=${entry} .vocabulary=${this
         .vocabulary} .tokens=${this.capture?.tokens ?? []}
+        @trouble=${(event: CustomEvent<Error>) =>
+          event.detail instanceof EngineLost && event.preventDefault()}
         .view=${address.view} @view-change=${({ detail }: CustomEvent<Address["view"]>) =>
           this.go({ view: detail })}></tensor-view>
     `;

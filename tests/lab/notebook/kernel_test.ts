@@ -202,7 +202,7 @@ Deno.test("a stopped kernel tells whoever waits; nonsense and floods of messages
   const { port1, port2 } = new MessageChannel();
   const { promise, resolve } = Promise.withResolvers<string>();
   connectKernel(port1, resolve);
-  for (let i = 0; i < 6000; i++) port2.postMessage({ ready: true });
+  for (let i = 0; i < 1000; i++) port2.postMessage({ ready: true });
   assertEquals(await promise, "it floods its host with messages");
   port2.close();
 });

@@ -169,7 +169,7 @@ browserTest(
       const share = values.filter((value) => value >= low && value < high).length / values.length;
       const told = Number(
         /([\d.]+) % in\s+the\s+part\s+chosen/.exec(
-          await view(page).locator("tensor-histogram").innerText(),
+          await view(page).locator("tensor-histogram p").innerText(),
         )![1],
       );
       // Bins are an eighth of an octave: what falls into part of one is taken to be even.
