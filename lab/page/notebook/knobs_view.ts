@@ -4,15 +4,23 @@ import { isObject } from "../../bytes.ts";
 import type { OutputContext } from "./outputs.ts";
 
 export function knobsView(
-  { knobs, values }: Record<string, unknown>,
+  { knobs, order, values }: Record<string, unknown>,
   { turn }: OutputContext,
 ): TemplateResult | null {
   if (!isObject(knobs) || !isObject(values)) return null;
   return html`<form class="knobs" aria-label="Knobs" @submit=${(event: Event) => event.preventDefault()}>${
-    Object.entries(knobs).map(([name, knob]) =>
-      isObject(knob) ? knobView(name, knob, values[name], turn) : nothing
-    )
+    namesIn(knobs, order).map((name) => {
+      const knob = knobs[name];
+      return isObject(knob) ? knobView(name, knob, values[name], turn) : nothing;
+    })
   }</form>`;
+}
+
+/** The knobs' names in the order in which the cell gave them. */
+function namesIn(knobs: Record<string, unknown>, order: unknown): string[] {
+  const names = Object.keys(knobs);
+  const given = Array.isArray(order) ? order.filter((name) => names.includes(name)) : [];
+  return [...new Set([...given, ...names])];
 }
 
 function knobView(name: string, knob: Record<string, unknown>, value: unknown, turn: OutputContext["turn"]) {
@@ -23,10 +31,13 @@ function knobView(name: string, knob: Record<string, unknown>, value: unknown, t
     ) => turn({ [name]: (event.target as HTMLInputElement).checked })}> ${label}</label>`;
   }
   if (Array.isArray(knob.choices)) {
-    return html`<label>${label}<select @change=${(event: Event) =>
-      turn({ [name]: (event.target as HTMLSelectElement).value })}>${
-      knob.choices.map((choice) => html`<option ?selected=${choice === value}>${String(choice)}</option>`)
-    }</select></label>`;
+    return html`
+      <div
+        class="knob"><span>${label}</span><select aria-label=${label} @change=${(event: Event) =>
+          turn({ [name]: (event.target as HTMLSelectElement).value })}>${knob.choices.map((choice) =>
+            html`<option ?selected=${choice === value}>${String(choice)}</option>`
+          )}</select></div>
+    `;
   }
   const { min, max, step } = knob;
   if (typeof value !== "number" || typeof min !== "number" || typeof max !== "number") return nothing;
