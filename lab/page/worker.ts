@@ -8,10 +8,10 @@ import { notebookService } from "../notebook_service.ts";
 import { Workbench } from "../workbench.ts";
 import { writingService } from "../writing_service.ts";
 import { httpFiles } from "./http_files.ts";
-import { keptWeights } from "./kept_weights.ts";
-import { privateFiles } from "./private_files.ts";
-import { refereeService } from "./referee_service.ts";
-import { keptFolder, storageService } from "./storage_service.ts";
+import { keptWeights } from "./storage/kept_weights.ts";
+import { privateFiles } from "./storage/private_files.ts";
+import { refereeService } from "./referee/service.ts";
+import { keptFolder, storageService } from "./storage/service.ts";
 
 /** The page's address, which places are relative to. */
 let page = self.location.href;

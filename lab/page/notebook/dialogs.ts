@@ -1,6 +1,9 @@
 /** The palette, the cheat sheet and the list of notebooks: dialogs that Escape closes and that give the keyboard back. */
 import { html, LitElement, nothing } from "lit";
+import { sharedEngine } from "../engine.ts";
 import { size } from "../numbers.ts";
+import "../storage/panel.ts";
+import type { StoragePanel } from "../storage/panel.ts";
 import { type Action, keyName } from "./actions.ts";
 import type { Shipped } from "./library.ts";
 import type { Kept } from "./storage.ts";
@@ -242,8 +245,16 @@ export class OpenDialog extends LitElement {
       if (input.files?.[0]) this.choose({ file: input.files[0] });
       input.value = "";
     }}></label></section>
+      <details @toggle=${(event: Event) => this.look(event.target as HTMLDetailsElement)}>
+        <summary>Weights and models that are kept on this device</summary>
+        <storage-panel .engine=${sharedEngine}></storage-panel>
+      </details>
       <form method="dialog"><p class="hint">${this.used}</p><button>Close</button></form>
     </dialog>`;
+  }
+
+  private async look(details: HTMLDetailsElement) {
+    if (details.open) await details.querySelector<StoragePanel>("storage-panel")!.look();
   }
 }
 

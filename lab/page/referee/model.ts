@@ -2,8 +2,8 @@
  * transformers.js on onnxruntime-web as the lab's referee: tokenizer, graph and sampling are theirs, only the weights are ours. It is
  * loaded when it is asked for, and reads its files from the folder that it is given and from nowhere else.
  */
-import type { Files } from "../bytes.ts";
-import type { Referee } from "../referee.ts";
+import type { Files } from "../../bytes.ts";
+import type { Referee } from "../../referee.ts";
 
 /** Where the referee computes. */
 export type Provider = "webgpu" | "wasm";

@@ -1,8 +1,8 @@
 /** Where the page reads runs from: a web server, which may tell what it has in `index.json`, or a folder of this computer. */
-import { FileAccessError, isObject, joinPath, parseJson } from "../bytes.ts";
-import type { FolderIndex } from "../runs/listing.ts";
-import type { DatedFiles } from "../runs/run.ts";
-import { httpFiles } from "./http_files.ts";
+import { FileAccessError, isObject, joinPath, parseJson } from "../../bytes.ts";
+import type { FolderIndex } from "../../runs/listing.ts";
+import type { DatedFiles } from "../../runs/run.ts";
+import { httpFiles } from "../http_files.ts";
 
 /** A folder on a web server whose files may be growing. */
 export interface ServedFiles extends DatedFiles {

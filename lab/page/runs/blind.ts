@@ -1,8 +1,8 @@
 /** Two contenders' summaries of the same posts, names hidden until all have been judged. Choices stay in this browser. */
 import { html, LitElement, nothing } from "lit";
-import { percent } from "../format.ts";
-import { type BlindChoice, choicesJsonl, tally, type Trial, trialsOf, verdictOf } from "../runs/blind.ts";
-import { wilsonInterval } from "../winrate.ts";
+import { percent } from "../../format.ts";
+import { type BlindChoice, choicesJsonl, tally, type Trial, trialsOf, verdictOf } from "../../runs/blind.ts";
+import { wilsonInterval } from "../../winrate.ts";
 
 /** Somebody who has written summaries of posts. */
 export interface Contender {

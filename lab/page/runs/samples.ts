@@ -2,12 +2,12 @@
 import { html, LitElement, nothing, svg } from "lit";
 import { classMap } from "lit/directives/class-map.js";
 import { styleMap } from "lit/directives/style-map.js";
-import { fixed } from "../format.ts";
-import type { SampledPost } from "../runs/samples.ts";
-import { wordDiff } from "../runs/words.ts";
-import "./runs_blind.ts";
-import type { Contender } from "./runs_blind.ts";
-import type { WatchedRun } from "./runs_watch.ts";
+import { fixed } from "../../format.ts";
+import type { SampledPost } from "../../runs/samples.ts";
+import { wordDiff } from "../../runs/words.ts";
+import "./blind.ts";
+import type { Contender } from "./blind.ts";
+import type { WatchedRun } from "./watch.ts";
 
 export class RunSamples extends LitElement {
   static override properties = {

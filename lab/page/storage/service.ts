@@ -1,5 +1,5 @@
 /** What the page keeps on this device, and how to be rid of it. */
-import { type Files, joinPath } from "../bytes.ts";
+import { type Files, joinPath } from "../../bytes.ts";
 import { type KeptFile, listKept, weightsFolder } from "./kept_weights.ts";
 
 /** Where models that were made in the page lie; their places begin so, too: "kept/NAME". */

@@ -2,7 +2,7 @@
  * The browser's private file system (OPFS) as `Files`: where weights are kept between visits, and models trained in the page. Works in
  * workers alone, where files can be written in place.
  */
-import { FileAccessError, type Files } from "../bytes.ts";
+import { FileAccessError, type Files } from "../../bytes.ts";
 
 /** Parts of the interface that TypeScript's DOM library lacks. */
 interface WritableHandle {

@@ -1,9 +1,9 @@
 /** What policy and reference hold likely in the places of an episode: asked of a run's own models, on the GPU of this page. */
-import type { Alternatives as InspectedAlternatives } from "../inspect/types.ts";
-import type { Episode } from "../runs/episode.ts";
-import { type Engine, startEngine } from "./engine.ts";
-import type { Alternatives } from "./episode_strip.ts";
-import type { WatchedRun } from "./runs_watch.ts";
+import type { Alternatives as InspectedAlternatives } from "../../inspect/types.ts";
+import type { Episode } from "../../runs/episode.ts";
+import { type Engine, startEngine } from "../engine.ts";
+import type { Alternatives } from "../episode_strip.ts";
+import type { WatchedRun } from "./watch.ts";
 
 let engine: Engine | null = null;
 

@@ -2,14 +2,14 @@
 import { html, LitElement, nothing } from "lit";
 import { keyed } from "lit/directives/keyed.js";
 import { styleMap } from "lit/directives/style-map.js";
-import { formatFigure } from "../format.ts";
-import { metrics } from "../metrics.ts";
-import type { StageName } from "../report/data.ts";
-import { nearestPlace } from "../runs/columns.ts";
-import { groupMetrics, type MetricGroup, roleOf } from "../runs/groups.ts";
-import "./runs_chart.ts";
-import type { ChartCurve, ChartLook } from "./runs_chart.ts";
-import type { WatchedRun } from "./runs_watch.ts";
+import { formatFigure } from "../../format.ts";
+import { metrics } from "../../metrics.ts";
+import type { StageName } from "../../report/data.ts";
+import { nearestPlace } from "../../runs/columns.ts";
+import { groupMetrics, type MetricGroup, roleOf } from "../../runs/groups.ts";
+import "./chart.ts";
+import type { ChartCurve, ChartLook } from "./chart.ts";
+import type { WatchedRun } from "./watch.ts";
 
 export class RunCurves extends LitElement {
   static override properties = {

@@ -1,8 +1,8 @@
 /** What the page keeps on this device: how much room it takes, weights and models one by one, and a way to be rid of each. */
 import { css, html, LitElement, nothing } from "lit";
-import type { Engine } from "./engine.ts";
-import { size } from "./numbers.ts";
-import type { Storage } from "./storage_service.ts";
+import type { Engine } from "../engine.ts";
+import { size } from "../numbers.ts";
+import type { Storage } from "./service.ts";
 
 export class StoragePanel extends LitElement {
   static override properties = { storage: { state: true }, trouble: { state: true } };

@@ -2,12 +2,12 @@
 import { proxy } from "comlink";
 import { css, html, LitElement, nothing } from "lit";
 import { styleMap } from "lit/directives/style-map.js";
-import type { Example } from "../demo/example.ts";
-import { formatTldrQuery } from "../query.ts";
-import type { Position } from "../referee.ts";
-import { type Engine, startEngine } from "./engine.ts";
-import { duration, nats } from "./numbers.ts";
-import type { refereeService } from "./referee_service.ts";
+import type { Example } from "../../demo/example.ts";
+import { formatTldrQuery } from "../../query.ts";
+import type { Position } from "../../referee.ts";
+import { type Engine, startEngine } from "../engine.ts";
+import { duration, nats } from "../numbers.ts";
+import type { refereeService } from "./service.ts";
 
 type Verdict = Awaited<ReturnType<ReturnType<typeof refereeService>["compare"]>>;
 

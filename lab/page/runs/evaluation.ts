@@ -1,9 +1,9 @@
 /** What came of runs: the evaluation's figures of all of them side by side. */
 import { html, nothing } from "lit";
 import { styleMap } from "lit/directives/style-map.js";
-import { fixed, percent } from "../format.ts";
-import { type AuthorFigures, authorName, type Match, type Mean } from "../report/data.ts";
-import type { WatchedRun } from "./runs_watch.ts";
+import { fixed, percent } from "../../format.ts";
+import { type AuthorFigures, authorName, type Match, type Mean } from "../../report/data.ts";
+import type { WatchedRun } from "./watch.ts";
 
 type Row = readonly [name: string, of: (figures: AuthorFigures) => string];
 

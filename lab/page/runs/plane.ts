@@ -1,10 +1,10 @@
 /** Score against √KL, all runs in one plane. */
 import { css, html, LitElement, nothing, svg } from "lit";
-import { formatFigure } from "../format.ts";
-import { metricTitle } from "../metrics.ts";
-import { ticks } from "../report/chart.ts";
-import { planeCourse, type PlanePoint } from "../runs/plane.ts";
-import type { WatchedRun } from "./runs_watch.ts";
+import { formatFigure } from "../../format.ts";
+import { metricTitle } from "../../metrics.ts";
+import { ticks } from "../../report/chart.ts";
+import { planeCourse, type PlanePoint } from "../../runs/plane.ts";
+import type { WatchedRun } from "./watch.ts";
 
 /** What can be on the y axis. */
 const scores = ["objective/scores", "objective/rlhf_reward", "objective/raw_scores", "precis/gold_score"];

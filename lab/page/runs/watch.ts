@@ -1,7 +1,7 @@
 /** Runs that are open in the page: read once, then followed for as long as they may change and somebody looks. */
-import { openRun, type SeenRun } from "../runs/run.ts";
-import { pickedFiles, servedFiles } from "./run_files.ts";
-import { runColours } from "./runs_colours.ts";
+import { openRun, type SeenRun } from "../../runs/run.ts";
+import { pickedFiles, servedFiles } from "./files.ts";
+import { runColours } from "./colours.ts";
 
 /** A run that is open. */
 export interface WatchedRun {

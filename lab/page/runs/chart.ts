@@ -2,11 +2,11 @@
 import { css, html, LitElement, nothing } from "lit";
 import { styleMap } from "lit/directives/style-map.js";
 import uPlot from "uplot";
-import { formatFigure, percent, shortCount } from "../format.ts";
-import { metrics } from "../metrics.ts";
-import { type Curve, nearestPlace } from "../runs/columns.ts";
-import { smoothed, thinned } from "../runs/curves.ts";
-import { colourOf, faint, onTheme } from "./runs_colours.ts";
+import { formatFigure, percent, shortCount } from "../../format.ts";
+import { metrics } from "../../metrics.ts";
+import { type Curve, nearestPlace } from "../../runs/columns.ts";
+import { smoothed, thinned } from "../../runs/curves.ts";
+import { colourOf, faint, onTheme } from "./colours.ts";
 
 /** A run's curve. */
 export interface ChartCurve {

@@ -1,9 +1,9 @@
 /** What had to hold in the first update, and what went wrong later. */
 import { html, nothing } from "lit";
 import { styleMap } from "lit/directives/style-map.js";
-import { formatFigure } from "../format.ts";
-import { alarmPlace } from "../report/data.ts";
-import type { WatchedRun } from "./runs_watch.ts";
+import { formatFigure } from "../../format.ts";
+import { alarmPlace } from "../../report/data.ts";
+import type { WatchedRun } from "./watch.ts";
 
 /** All runs' checks side by side, one row a fact. */
 export function checksTable(runs: readonly WatchedRun[]) {

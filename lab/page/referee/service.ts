@@ -1,10 +1,10 @@
 /** What the referee's page may ask the GPU worker. */
-import { type Files, joinPath, memoryFiles } from "../bytes.ts";
-import { exportModel, openSource } from "../export/model_folder.ts";
-import { compareOn, type Referee, writeBoth } from "../referee.ts";
-import type { OpenModel, Workbench } from "../workbench.ts";
-import { httpFiles } from "./http_files.ts";
-import { openReferee, type Provider } from "./referee_model.ts";
+import { type Files, joinPath, memoryFiles } from "../../bytes.ts";
+import { exportModel, openSource } from "../../export/model_folder.ts";
+import { compareOn, type Referee, writeBoth } from "../../referee.ts";
+import type { OpenModel, Workbench } from "../../workbench.ts";
+import { httpFiles } from "../http_files.ts";
+import { openReferee, type Provider } from "./model.ts";
 
 /** Files that can only be read, and a folder in memory beside them. */
 function besideInMemory(source: Files, folder: string): Files {

@@ -2,9 +2,9 @@
 import { html, LitElement, nothing } from "lit";
 import { classMap } from "lit/directives/class-map.js";
 import { styleMap } from "lit/directives/style-map.js";
-import { duration, formatBytes, shortCount } from "../format.ts";
-import { fieldRows } from "../runs/config_diff.ts";
-import type { WatchedRun } from "./runs_watch.ts";
+import { duration, formatBytes, shortCount } from "../../format.ts";
+import { fieldRows } from "../../runs/config_diff.ts";
+import type { WatchedRun } from "./watch.ts";
 
 type Shown = "differing" | "changed" | "all";
 

@@ -2,7 +2,15 @@
  * Weights that have come over the network once are kept on this device: what is read of a file is written down as it comes, and the next
  * visit asks the server for its tag alone. A file that is not all there yet is completed by whoever reads on.
  */
-import { DamagedFileError, type Files, isObject, joinPath, readJson, sha256Of, writeJson } from "../bytes.ts";
+import {
+  DamagedFileError,
+  type Files,
+  isObject,
+  joinPath,
+  readJson,
+  sha256Of,
+  writeJson,
+} from "../../bytes.ts";
 import type { PrivateFiles } from "./private_files.ts";
 
 /** How much of a file is here: sorted, disjoint [start, end). */

@@ -1,15 +1,15 @@
 /** The episodes that PPO wrote down: any update's, one at a time, token by token. */
 import { html, LitElement, nothing } from "lit";
 import { styleMap } from "lit/directives/style-map.js";
-import { DamagedFileError, joinPath } from "../bytes.ts";
-import { configField } from "../config.ts";
-import { readQwen2Config } from "../qwen2.ts";
-import type { Episode, EpisodeSettings } from "../runs/episode.ts";
-import type { Tokenizer } from "../tokenizer.ts";
-import "./episode_strip.ts";
-import { size } from "./numbers.ts";
-import { askAlternatives, canAsk } from "./runs_alternatives.ts";
-import type { WatchedRun } from "./runs_watch.ts";
+import { DamagedFileError, joinPath } from "../../bytes.ts";
+import { configField } from "../../config.ts";
+import { readQwen2Config } from "../../qwen2.ts";
+import type { Episode, EpisodeSettings } from "../../runs/episode.ts";
+import type { Tokenizer } from "../../tokenizer.ts";
+import "../episode_strip.ts";
+import { size } from "../numbers.ts";
+import { askAlternatives, canAsk } from "./alternatives.ts";
+import type { WatchedRun } from "./watch.ts";
 
 export class RunEpisodes extends LitElement {
   static override properties = {
@@ -229,7 +229,7 @@ function settingsOf(run: WatchedRun): EpisodeSettings {
 
 /** The tokenizer beside one of a run's models, or the demo's for a run of the demo. */
 async function tokenizerOf(run: WatchedRun): Promise<Tokenizer> {
-  const { loadTokenizer } = await import("../tokenizer.ts");
+  const { loadTokenizer } = await import("../../tokenizer.ts");
   const { files, path, models } = run.seen;
   for (const model of ["ppo", "sft"]) {
     if (!models.includes(model)) continue;
