@@ -7,6 +7,7 @@ import { boolean, choice, integer, text } from "../lab/config_fields.ts";
 import { type Grant, grantFor, strangersGrant } from "../lab/notebook/grant.ts";
 import { notebookHtml } from "../lab/notebook/html.ts";
 import { type Notebook, parseNotebook, serialiseNotebook } from "../lab/notebook/ipynb.ts";
+import type { Lab } from "../lab/notebook/lab_object.ts";
 import { toMarkdown } from "../lab/notebook/markdown_export.ts";
 import { toPercent } from "../lab/notebook/percent.ts";
 import { type NotebookRun, runNotebook, type Started } from "../lab/notebook/run.ts";
@@ -91,13 +92,14 @@ export async function notebookTask(args: readonly string[], world: World): Promi
   let well = true;
   const task = tasks[verb];
   const bench = new Workbench(workbenchWorld(world, own));
+  const labs: Lab[] = [];
   try {
     for (const path of paths) {
       if (world.signal?.aborted) break;
       if (paths.length > 1) say(path);
       try {
         const notebook = parseNotebook(path, await world.files.read(path));
-        well = await task({ path, notebook, own, world, bench, say }) && well;
+        well = await task({ path, notebook, own, world, bench, labs, say }) && well;
       } catch (error) {
         // One bad file is no reason to leave the others out.
         if (paths.length === 1 || !(error instanceof DamagedFileError || error instanceof FileAccessError)) {
@@ -108,9 +110,20 @@ export async function notebookTask(args: readonly string[], world: World): Promi
       }
     }
   } finally {
-    await bench.destroy();
+    // A device that is caught in a notebook's endless loop would not come back from being destroyed.
+    if (await within(2000, Promise.all(labs.map((lab) => lab.settled())))) await bench.destroy();
+    else say("The device is still at work for a cell that was stopped; it is left behind.");
   }
   return well ? 0 : 1;
+}
+
+/** Whether it is done in so many milliseconds. */
+async function within(milliseconds: number, work: Promise<unknown>): Promise<boolean> {
+  let timer;
+  const late = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(false), milliseconds));
+  const inTime = await Promise.race([work.then(() => true), late]);
+  clearTimeout(timer);
+  return inTime;
 }
 
 function readFlags(args: readonly string[]) {
@@ -164,6 +177,8 @@ interface Given {
   own: Own;
   world: World;
   bench: Workbench;
+  /** Hosts that were started. */
+  labs: Lab[];
   say: (line: string) => void;
 }
 
@@ -221,7 +236,7 @@ const tasks: Record<Verb, (given: Given) => Promise<boolean>> = {
 };
 
 /** Runs a notebook from clean, a line a cell. */
-async function runIt({ path, notebook, own, world, bench, say }: Given): Promise<NotebookRun> {
+async function runIt({ path, notebook, own, world, bench, labs, say }: Given): Promise<NotebookRun> {
   const { needs, seed } = notebook.metadata.lab;
   const base: Grant = { ...strangersGrant, gpuSeconds: own.gpuSeconds, deviceBytes: 8 * 2 ** 30 };
   const declared = needs.filter((need) => /^(models$|model:|network:)/.test(need));
@@ -233,7 +248,11 @@ async function runIt({ path, notebook, own, world, bench, say }: Given): Promise
   const steps = notebook.cells.filter(({ cell_type }) => cell_type === "code").length;
   const stage = progress.stage("notebook", { steps, unit: "cells" });
   const facts = await versions();
-  const start = (): Promise<Started> => startWorkerKernel(bench, { seed, grant, versions: facts });
+  const start = async (): Promise<Started> => {
+    const started = await startWorkerKernel(bench, { seed, grant, versions: facts });
+    labs.push(started.lab);
+    return started;
+  };
   const columns = world.terminal.columns() ?? 100;
   const ran = await runNotebook(notebook, start, {
     timeout: own.timeout * 1000,

@@ -25,12 +25,12 @@ export class Ops {
     return this.ask("swiglu", gateUp);
   }
 
-  /** a + b, for equal shapes. */
+  /** a + b, element by element, for equal shapes. */
   add(a: Tensor, b: Tensor): Promise<Tensor> {
     return this.ask("add", a, b);
   }
 
-  /** a − b, for equal shapes. */
+  /** a − b, element by element, for equal shapes. */
   subtract(a: Tensor, b: Tensor): Promise<Tensor> {
     return this.ask("subtract", a, b);
   }
@@ -40,7 +40,7 @@ export class Ops {
     return this.ask("weightedSum", a, wa, b, wb);
   }
 
-  /** factor·x. */
+  /** factor·x, element by element. */
   scale(x: Tensor, factor: number): Promise<Tensor> {
     return this.ask("scale", x, factor);
   }
