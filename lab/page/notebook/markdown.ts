@@ -10,6 +10,12 @@ const purify = DOMPurify(window);
 purify.addHook("uponSanitizeAttribute", (_node, data) => {
   const { attrName, attrValue } = data;
   if (attrName === "src" || attrName === "href" || attrName === "xlink:href") {
+    // Notebooks name each other by their files.
+    const [, notebook] = /^(?:\.\/)?([\w-]+)\.ipynb$/.exec(attrValue) ?? [];
+    if (notebook && attrName === "href" && _node.nodeName.toLowerCase() === "a") {
+      data.attrValue = `#shipped=${notebook}`;
+      return;
+    }
     const inText = /^data:image\/(png|jpeg|gif|webp);base64,/i.test(attrValue);
     const isLink = _node.nodeName.toLowerCase() === "a" && /^(https?:|mailto:|#)/i.test(attrValue);
     const isPart = attrName !== "src" && attrValue.startsWith("#");

@@ -124,9 +124,12 @@ export class NotebookPage extends LitElement implements Commands {
     const fragment = new URLSearchParams(hash.slice(1));
     const kept = fragment.get("kept"), shipped = fragment.get("shipped");
     if (kept && kept === this.opened?.found.id) return;
+    // Any other fragment is a place in the notebook that is open.
+    const names = kept || shipped || hash.startsWith("#n=");
+    if (!names && this.opened) return;
     await this.take(async () => {
       if (kept) return await this.mustBeKept(kept);
-      if (shipped || hash.length < 2) return await openShipped(shipped ?? firstShipped);
+      if (shipped || !names) return await openShipped(shipped ?? firstShipped);
       const { notebookOfLink } = await import("./sharing.ts");
       return await openForeign("The link", await notebookOfLink(location.href));
     });

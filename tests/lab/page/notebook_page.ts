@@ -19,6 +19,8 @@ export interface Opened {
 export interface Circumstances {
   runs?: string;
   without?: "WebGPU";
+  /** Opens on the notebook that ships, rather than on one that changes with the tests alone. */
+  shipped?: boolean;
   /** Faults of the page that the test brings about. */
   faults?: RegExp;
 }
@@ -26,7 +28,7 @@ export interface Circumstances {
 /** Runs a test with the page; uncaught errors of the page fail it. */
 export async function withNotebook(
   body: (opened: Opened) => Promise<void>,
-  { runs = "/nowhere", without, faults: expected }: Circumstances = {},
+  { runs = "/nowhere", without, shipped, faults: expected }: Circumstances = {},
 ): Promise<void> {
   await buildPage();
   const server = serveLab(0, runs);
@@ -37,6 +39,7 @@ export async function withNotebook(
   };
   const context = await (await openBrowser()).newContext({ viewport: { width: 1280, height: 900 } });
   const faults: string[] = [];
+  if (!shipped) await standIn(context);
   try {
     const page = await context.newPage();
     page.setDefaultTimeout(60_000);
@@ -53,6 +56,18 @@ export async function withNotebook(
     await context.close();
     await unplug();
   }
+}
+
+/** The notebook that tests open on. */
+export const testNotebook = new URL("./notebooks/change_one_word.ipynb", import.meta.url);
+
+/** Puts it in the place of the first that ships. */
+export async function standIn(context: BrowserContext): Promise<void> {
+  const body = await Deno.readTextFile(testNotebook);
+  await context.route(
+    "**/notebooks/welcome.ipynb",
+    (route) => route.fulfill({ body, contentType: "application/json" }),
+  );
 }
 
 /** A notebook of code cells, and of markdown where a source begins with "#". */

@@ -16,6 +16,7 @@ import { loadTokenizer } from "../../../lab/tokenizer.ts";
 import { testRuntime } from "../../kernels/testing.ts";
 import { llama2cEncoder, readLlama2c, storiesCheckpoint, storiesData } from "../stories.ts";
 import { browserTest, closeBrowser, openBrowser } from "./browser.ts";
+import { standIn } from "./notebook_page.ts";
 
 const root = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
 const demo = `${root}public/demo`;
@@ -31,6 +32,7 @@ async function withPage(
   const server = serveLab(0, runs);
   const context = await (await openBrowser()).newContext({ viewport: { width: 1280, height: 900 } });
   const faults: string[] = [];
+  await standIn(context);
   try {
     const page = await context.newPage();
     page.setDefaultTimeout(60_000);
