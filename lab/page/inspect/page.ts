@@ -130,6 +130,7 @@ export class InspectPage extends LitElement {
     this.address = readAddress(location.search);
     if (this.address.prompt) this.prompt = this.address.prompt;
     if (this.address.model !== before.model) this.open();
+    else if (this.needsRun()) this.run();
   };
 
   private readonly onKey = (event: KeyboardEvent) => this.keys(event);

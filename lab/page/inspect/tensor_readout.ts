@@ -32,9 +32,9 @@ export function valueLine(
       facts.push(`z ${significant((value - histogram.mean) / histogram.deviation)}`);
     }
   }
-  return html`<p>${mark}${where} <output>${text.replaceAll("-", "−")}</output> <span>${
-    facts.join(", ")
-  }</span></p>`;
+  return html`<p>${mark}${where} <output>${
+    text.replaceAll("-", "−").replace("Infinity", "∞")
+  }</output> <span>${facts.join(", ")}</span></p>`;
 }
 
 /** What the cell that an element is in comes to, where it is of more than one. */
