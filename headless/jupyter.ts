@@ -12,9 +12,9 @@ import type { DisplayOutput, MimeBundle } from "../lab/notebook/ipynb.ts";
 import { labObject } from "../lab/notebook/lab_object.ts";
 import { randomStream } from "../lab/notebook/random_stream.ts";
 import { directly } from "../lab/notebook/transport.ts";
-import { isDemoPlace, Workbench } from "../lab/workbench.ts";
+import { Workbench } from "../lab/workbench.ts";
 import { openGpu } from "./devices.ts";
-import { diskFiles } from "./files.ts";
+import { diskWorld } from "./disk_world.ts";
 import { versions } from "./versions.ts";
 
 export type { Lab } from "../lab/notebook/lab.ts";
@@ -48,13 +48,7 @@ export function jupyterLab(
     seed?: number;
   } = {},
 ): { lab: Lab; bench: Workbench } {
-  const files = diskFiles();
-  const shipped = decodeURIComponent(new URL("../public", import.meta.url).pathname);
-  const bench = new Workbench({
-    openGpu: openDevice,
-    locate: (place) => ({ files, folder: isDemoPlace(place) ? `${shipped}/demo/${place}` : place }),
-    shipped: { files, folder: shipped },
-  });
+  const bench = new Workbench(diskWorld(openDevice));
   const streams = new Map<string, () => number>();
   let shown = 0;
   let last: Promise<void> = Promise.resolve();
