@@ -72,6 +72,17 @@ async function newestSource(): Promise<number> {
 }
 
 /**
+ * Styles of single elements are how the strip is coloured; the referee is WebAssembly; models may come from any address that lets itself
+ * be read. A frame that could go elsewhere would be a way out of the sandbox.
+ */
+const pagePolicy =
+  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src *; " +
+  "frame-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/** Beside the policy that the document has in itself: whoever opens it, it has no origin. */
+const sandboxPolicy = "sandbox allow-scripts; frame-ancestors 'self'";
+
+/**
  * Answers requests for the page's files and, below `runs/`, for those of a folder; reads only. `index.json` of a folder below `runs/` tells
  * what is in it, where it has no file of that name.
  * @param runs absolute; need not exist
@@ -85,8 +96,7 @@ export function labHandler(runs: string): (request: Request) => Promise<Response
     answer.headers.set("cache-control", "no-cache");
     answer.headers.set(
       "content-security-policy",
-      // Styles of single elements are how the strip is coloured; the referee is WebAssembly; models may come from any address that lets itself be read.
-      "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src *; object-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+      url.pathname === "/sandbox.html" ? sandboxPolicy : pagePolicy,
     );
     return answer;
   };

@@ -12,7 +12,8 @@ import { toMarkdown } from "../lab/notebook/markdown_export.ts";
 import { toPercent } from "../lab/notebook/percent.ts";
 import { type NotebookRun, runNotebook, type Started } from "../lab/notebook/run.ts";
 import { checkNotebook } from "../lab/notebook/static_check.ts";
-import { isDemoPlace, Workbench } from "../lab/workbench.ts";
+import { shippedFolder } from "../lab/demo/places.ts";
+import { Workbench } from "../lab/workbench.ts";
 import { type GpuChoice, openGpu } from "./devices.ts";
 import { failWith } from "./exit.ts";
 import { diskFiles } from "./files.ts";
@@ -163,7 +164,8 @@ function workbenchWorld({ files, openGpu }: World, { models, gpu }: Own): Workbe
     openGpu: () => openGpu(gpu),
     locate(place) {
       if (models !== "") return { files, folder: joinPath(models, place) };
-      return { files, folder: isDemoPlace(place) ? joinPath(shipped, "demo", place) : place };
+      const below = shippedFolder(place);
+      return { files, folder: below === undefined ? place : joinPath(shipped, below) };
     },
     shipped: { files, folder: shipped },
   };

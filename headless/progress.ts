@@ -129,7 +129,8 @@ export function terminalProgress(terminal: Terminal): Progress {
         const time = terminal.now();
         const ofStep = typeof latest.tokens === "number" && latest.tokens > 0 ? latest.tokens : 0;
         if (ran === 0) rate.add(started, Math.max(0, at - 1));
-        ran += 1;
+        // A step that tells more of itself is still the one.
+        if (at !== n || ran === 0) ran += 1;
         n = at;
         tokens += ofStep;
         rate.add(time, at, ofStep);

@@ -2,6 +2,7 @@
 import mapSource from "./attention_map.wgsl" with { type: "text" };
 import thumbnailsSource from "./attention_thumbnails.wgsl" with { type: "text" };
 import { type AttentionShape, checkShape } from "./attention.ts";
+import { mostIterations } from "./device.ts";
 import type { Gpu } from "./gpu.ts";
 import { kernel } from "./kernel.ts";
 import { rowGrid } from "./reduce.ts";
@@ -57,7 +58,12 @@ export function attentionThumbnails(
   const edge = Math.min(thumbnailEdge, T);
   const thumbnails = gpu.empty([Hq, edge, edge], "attention_thumbnails");
   const scalars = { T, first, edge, Hq, Hkv, hd4: headDim / 4, scale: 1 / Math.sqrt(headDim) };
-  gpu.run(thumbnailsKernel, { qkv, thumbnails }, scalars, [edge, Hq]);
+  // A lane goes round for every vec4 of every key of its cell, and for the reduction.
+  const tokens = Math.ceil(T / edge);
+  const take = Math.max(1, Math.floor(mostIterations / (tokens * (headDim / 4 + 1) + 7)));
+  for (let skip = 0; skip < tokens; skip += take) {
+    gpu.run(thumbnailsKernel, { qkv, thumbnails }, { ...scalars, skip, take }, [edge, Hq]);
+  }
   return thumbnails;
 }
 

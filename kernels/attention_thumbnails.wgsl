@@ -2,11 +2,12 @@
 // over j ≤ i in one sequence, and token t is in cell ⌊t·edge / T⌋
 //
 // qkv         f32 [≥ first + T, (Hq + 2·Hkv)·hd], read: heads of q, then of k, then of v; hd = 4·hd4; g = h / (Hq / Hkv)
-// thumbnails  f32 [Hq, edge, edge], written; row y of head h belongs to one workgroup, cell x to its lane x
+// thumbnails  f32 [Hq, edge, edge], written, and read where skip > 0; row y of head h belongs to one workgroup, cell x to its lane x
+// Of each cell's tokens i only the skip-th to the (skip + take)-th; the others' largest is what `thumbnails` holds where skip > 0.
 // T ≥ edge, edge ≤ 64. Workgroup 64; grid: edge in x, Hq in y. As the exponential rises, the largest probability of a row's cell is that of its
 // largest score, so a row needs one pass and no memory. Sums go over keys in order, then over lanes. hd·T·T FLOPs a head.
 
-struct Params { T: u32, first: u32, edge: u32, Hq: u32, Hkv: u32, hd4: u32, scale: f32 }
+struct Params { T: u32, first: u32, edge: u32, Hq: u32, Hkv: u32, hd4: u32, skip: u32, take: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> thumbnails: array<f32>;
@@ -25,9 +26,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let stride = (params.Hq + 2u * params.Hkv) * params.hd4;
   let queries = params.first * stride + head * params.hd4;
   let keys = params.first * stride + (params.Hq + head / (params.Hq / params.Hkv)) * params.hd4;
-  let end = start(group.x + 1u);
+  let first = start(group.x) + params.skip;
+  let end = min(start(group.x + 1u), first + params.take);
+  let at = (head * params.edge + group.x) * params.edge + lane;
   var largest = 0.0;
-  for (var i = start(group.x); i < end; i++) {
+  if (params.skip > 0u && lane < params.edge) { largest = thumbnails[at]; }
+  for (var i = first; i < end; i++) {
     // Of this lane's keys: the highest score, and Σ exp(score − highest).
     var top = lowest;
     var weight = 0.0;
@@ -60,5 +64,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     if (weight > 0.0) { largest = max(largest, exp(top - tops[0]) / weights[0]); }
     workgroupBarrier();
   }
-  if (lane < params.edge) { thumbnails[(head * params.edge + group.x) * params.edge + lane] = largest; }
+  if (lane < params.edge) { thumbnails[at] = largest; }
 }

@@ -30,7 +30,7 @@ export class Captures {
 
   /** Bytes of all that matched; above `mostBytes` nothing more is copied. */
   bytes = 0;
-  private readonly matches: (name: string) => boolean;
+  readonly matches: (name: string) => boolean;
 
   /** @param patterns names in which `*` stands for anything, e.g. `layers.*.attn.qkv`, `*.grad` */
   constructor(patterns: readonly string[], readonly mostBytes = Infinity) {

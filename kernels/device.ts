@@ -156,6 +156,12 @@ export function dialect(source: string, facts: DeviceFacts): string {
  */
 export const uploadFlushBytes = 128 << 20;
 
+/**
+ * How often an invocation may go round, all its loops and their loops together: Mesa's llvmpipe lets it go 65,535 times, then leaves every loop
+ * after one turn and says nothing (seen with Mesa 22.3.6). Kernels whose loops grow with a tensor are given no more at a time.
+ */
+export const mostIterations = 60_000;
+
 /** `dawn.node` crashes on a `Float16Array`; every runtime takes the bytes beneath a view. */
 export function uploadable(data: ArrayBufferView): Uint8Array<ArrayBuffer> {
   return new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);

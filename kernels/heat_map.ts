@@ -1,5 +1,6 @@
 /** Any matrix in as few numbers as there are pixels: each cell is what all of its elements come to. */
 import source from "./heat_map.wgsl" with { type: "text" };
+import { mostIterations } from "./device.ts";
 import type { Gpu } from "./gpu.ts";
 import { kernel } from "./kernel.ts";
 import type { Matrix } from "./matrix.ts";
@@ -57,21 +58,30 @@ export function heatMap(
   for (let x = 0; x < width; x++) widest = Math.max(widest, columnStarts[x + 1] - columnStarts[x]);
   const { across, down } = workgroup(gpu, columnStarts[width] - columnStarts[0], bandRows);
   const cellsEach = Math.max(1, Math.floor(across / widest));
+  // Rows of a band that one dispatch may take: each goes round once for every `across` columns of its cell, and once more in 64.
+  const rounds = Math.ceil(widest / across);
+  const mostRows = Math.max(1, Math.floor(down * (mostIterations / rounds - 2) * 64 / 65));
+  let tallest = 1;
+  for (let y = 0; y < height; y++) tallest = Math.max(tallest, rowStarts[y + 1] - rowStarts[y]);
   let first = 0, band = 0;
-  for (const { tensor, from, rows: count } of matrix.parts) {
-    while (band < height && rowStarts[band + 1] <= first) band++;
-    let end = band;
-    while (end < height && rowStarts[end] < first + count) end++;
-    for (let firstBand = band; firstBand < end; firstBand += mostBands) {
-      gpu.run(
-        heatMapKernel,
-        { x: tensor, rowStarts: rows, columnStarts: columns, cells },
-        { columns: matrix.columns, offset: from, first, count, width, cellsEach, firstBand, scale },
-        [Math.ceil(width / cellsEach), Math.min(mostBands, end - firstBand)],
-        { across, down },
-      );
+  for (const part of matrix.parts) {
+    const step = tallest > mostRows ? mostRows : part.rows;
+    for (let done = 0; done < part.rows; done += step) {
+      const count = Math.min(step, part.rows - done), offset = part.from + done * matrix.columns;
+      while (band < height && rowStarts[band + 1] <= first) band++;
+      let end = band;
+      while (end < height && rowStarts[end] < first + count) end++;
+      for (let firstBand = band; firstBand < end; firstBand += mostBands) {
+        gpu.run(
+          heatMapKernel,
+          { x: part.tensor, rowStarts: rows, columnStarts: columns, cells },
+          { columns: matrix.columns, offset, first, count, width, cellsEach, firstBand, scale },
+          [Math.ceil(width / cellsEach), Math.min(mostBands, end - firstBand)],
+          { across, down },
+        );
+      }
+      first += count;
     }
-    first += count;
   }
   for (const tensor of [rows, columns]) gpu.release(tensor);
   return cells;

@@ -1,5 +1,6 @@
 /** How the elements of a matrix are spread: counts by sign and magnitude over the whole range of f32, from which quantiles follow. */
 import source from "./histogram.wgsl" with { type: "text" };
+import { mostIterations } from "./device.ts";
 import type { Gpu } from "./gpu.ts";
 import { kernel } from "./kernel.ts";
 import type { Matrix } from "./matrix.ts";
@@ -24,23 +25,31 @@ export const histogramEdges: Float64Array<ArrayBuffer> = (() => {
 /**
  * Counts and sums every element.
  * @param scale multiplies every element before it is summed: a power of two, so that no square over- or underflows
- * @returns counts u32 [4096] and partial sums f32 [G, 2], for {@link readHistogram}
+ * @returns counts u32 [slices, 4096] and partial sums f32 [G, 2], for {@link readHistogram}
  */
 export function histogram(
   gpu: Gpu,
   { columns, parts }: Matrix,
   scale = 1,
 ): { counts: Tensor; partial: Tensor } {
-  const { lanes, most } = gpu.facts.software ? { lanes: 8, most: 32 } : { lanes: 256, most: 256 };
-  const groupsOf = (size: number) => Math.max(1, Math.min(most, Math.ceil(size / (run * lanes))));
+  // On a CPU each core has a slice of its own, so that none waits for another's cache.
+  const { lanes, words, most, slices } = gpu.facts.software
+    ? { lanes: 8, words: 16, most: 32, slices: 32 }
+    : { lanes: 256, words: 4096, most: 256, slices: 1 };
+  const groupsOf = (size: number) => {
+    const runs = Math.ceil(size / (run * lanes));
+    // A run of 256 elements a lane is as many iterations, and one more for itself.
+    return Math.max(1, Math.min(most, runs), Math.ceil(runs / Math.floor(mostIterations / (run + 1))));
+  };
   const rows = parts.reduce((sum, part) => sum + groupsOf(part.rows * columns), 0);
-  const counts = gpu.empty([4096], "histogram", "u32"), partial = gpu.empty([rows, 2], "histogram.partial");
+  const counts = gpu.empty([slices, 4096], "histogram", "u32"),
+    partial = gpu.empty([rows, 2], "histogram.partial");
   gpu.clear(counts);
   let to = 0, base = 0;
   for (const { tensor, from, rows } of parts) {
     const size = rows * columns, groups = groupsOf(size);
-    const scalars = { size, offset: from, base, to, groups, scale };
-    gpu.run(histogramKernel, { x: tensor, counts, partial }, scalars, [groups], { lanes });
+    const scalars = { size, offset: from, base, to, groups, slices, scale };
+    gpu.run(histogramKernel, { x: tensor, counts, partial }, scalars, [groups], { lanes, words });
     to += groups;
     base += size;
   }
@@ -68,7 +77,7 @@ export interface Counted {
 
 /** Makes sense of what {@link histogram} left. */
 export function readHistogram(
-  counts: Uint32Array<ArrayBuffer>,
+  slices: Uint32Array<ArrayBuffer>,
   partial: Float32Array<ArrayBuffer>,
   scale = 1,
 ): Counted {
@@ -76,6 +85,12 @@ export function readHistogram(
   for (let g = 0; g < partial.length; g += 2) {
     sum += partial[g];
     squares += partial[g + 1];
+  }
+  const counts = slices.slice(0, 4096);
+  for (let at = 4096; at < slices.length; at++) {
+    const slot = at % 4096;
+    if (slot < 4084) counts[slot] += slices[at];
+    else counts[slot] = Math.max(counts[slot], slices[at]);
   }
   const [zeros, plusInfinity, minusInfinity, nan] = counts.subarray(4080, 4084);
   const magnitude = (bits: number) => new Float32Array(Uint32Array.of(bits).buffer)[0];

@@ -1,13 +1,15 @@
 // For some ids of each row, over the tiles in turn, first with counting = 0 and, once all tiles have gone by, again with counting = 1:
 //   logits[r, n] = z[r, wanted[r, n]],   ranks[r, n] = how many ids have a larger z[r, ·], or an equal one and a lower id
 //
-// tile    f32 [rows, stride], read: z of rows firstRow… and of the ids firstId… in the first `columns` of each row
+// tile    f32 [rows, stride], read: z of rows firstRow… and of the ids firstId… in `columns` numbers of each row, from `column` on
 // wanted  u32 [R, K], read
 // logits  f32 [R, K], written where the tile holds the id (counting = 0), then read;  ranks  u32 [R, K], added to; set to 0 if begin = 1
 // K ≤ 16. Workgroup `lanes` (a power of two); grid: one workgroup a row of the tile, folded into x and y; it owns the row of every output.
 // NaN counts as larger than nothing. 4·rows·columns bytes, no FLOPs.
 
-struct Params { rows: u32, columns: u32, stride: u32, firstRow: u32, firstId: u32, begin: u32, counting: u32, K: u32 }
+struct Params {
+  rows: u32, column: u32, columns: u32, stride: u32, firstRow: u32, firstId: u32, begin: u32, counting: u32, K: u32
+}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> tile: array<f32>;
 @group(0) @binding(2) var<storage, read> wanted: array<u32>;
@@ -27,7 +29,7 @@ fn main(
   let local = group.y * groups.x + group.x;
   if (local >= params.rows) { return; }
   let out = (params.firstRow + local) * params.K;
-  let base = local * params.stride;
+  let base = local * params.stride + params.column;
   if (params.counting == 0u) {
     for (var n = lane; n < params.K; n += lanes) {
       let id = wanted[out + n];

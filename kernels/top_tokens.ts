@@ -2,6 +2,7 @@
 import ranksSource from "./token_ranks.wgsl" with { type: "text" };
 import topSource from "./top_tokens.wgsl" with { type: "text" };
 import type { RowRanges } from "./embedding.ts";
+import { mostIterations } from "./device.ts";
 import type { Gpu } from "./gpu.ts";
 import { kernel } from "./kernel.ts";
 import { defaultScratchBytes, fillTile, paddedColumns, type VocabularyTile, walk } from "./logprob_tiles.ts";
@@ -80,9 +81,10 @@ function checkCount(op: string, count: number): void {
   }
 }
 
-/** What the kernels here are told of a tile. */
+/** What the kernels here are told of a tile, or of some columns of one. */
 interface TileShape {
   rows: number;
+  column: number;
   columns: number;
   stride: number;
   firstRow: number;
@@ -99,13 +101,22 @@ function overTiles(
   const { chunk, tiles, elements } = walk(hidden, head, { temperature: 1, vocabulary, scratchBytes });
   const R = hidden.shape[0], lanes = gpu.facts.software ? 8 : 64;
   const tile = gpu.hold([elements], "top_tokens.tile");
+  // A lane goes round for each of its columns up to 16 times: for every token that is asked about, or that a better one pushes down.
+  const most = lanes * Math.floor(mostIterations / (mostTokens + 2));
   for (let firstRow = 0; firstRow < R; firstRow += chunk) {
     const rows = Math.min(chunk, R - firstRow);
     tiles.forEach((at: VocabularyTile, n) => {
       const stride = paddedColumns(at);
       fillTile(gpu, hidden, head, tile, { firstRow, rows, at, temperature: 1, stride });
-      const shape = { rows, columns: at.columns, stride, firstRow, firstId: at.firstId };
-      use(tile, shape, n === 0 ? 1 : 0, lanes);
+      for (let column = 0; column < at.columns; column += most) {
+        const columns = Math.min(most, at.columns - column), firstId = at.firstId + column;
+        use(
+          tile,
+          { rows, column, columns, stride, firstRow, firstId },
+          n === 0 && column === 0 ? 1 : 0,
+          lanes,
+        );
+      }
     });
   }
   gpu.release(tile);

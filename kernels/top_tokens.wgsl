@@ -1,12 +1,12 @@
 // Merges one tile of logits into a row's list of the k largest so far, best first, equal ones by id:
 //   ids[r, n], logits[r, n] = the id with the (n + 1)-th largest z[r, ·], and that z
 //
-// tile    f32 [rows, stride], read: z of rows firstRow… and of the ids firstId… in the first `columns` of each row
+// tile    f32 [rows, stride], read: z of rows firstRow… and of the ids firstId… in `columns` numbers of each row, from `column` on
 // ids     u32 [R, k], read and written;  logits  f32 [R, k], read and written; nobody (2³² − 1) and the lowest number where there are fewer
 // k ≤ 16. Workgroup `lanes` (a power of two, at most 128); grid: one workgroup a row of the tile, folded into x and y; it owns the row of every
 // output. NaN is in no list. 4·rows·columns bytes, no FLOPs; each lane keeps a list of its own, then the lists are merged by k tournaments.
 
-struct Params { rows: u32, columns: u32, stride: u32, firstRow: u32, firstId: u32, begin: u32, k: u32 }
+struct Params { rows: u32, column: u32, columns: u32, stride: u32, firstRow: u32, firstId: u32, begin: u32, k: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> tile: array<f32>;
 @group(0) @binding(2) var<storage, read_write> ids: array<u32>;
@@ -29,7 +29,7 @@ fn main(
   let local = group.y * groups.x + group.x;
   if (local >= params.rows) { return; }
   let out = (params.firstRow + local) * params.k;
-  let base = local * params.stride;
+  let base = local * params.stride + params.column;
   var best: array<f32, 16>;
   var bestIds: array<u32, 16>;
   for (var n = 0u; n < 16u; n++) {

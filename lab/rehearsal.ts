@@ -26,8 +26,8 @@ export type PlannedStage = typeof plannedStages[number];
 
 /** Steps of each stage that are rehearsed, at most: batches differ in length, and the pool grows with each new size. */
 const mostSteps = 8;
-/** Updates of PPO, each of several passes over a large batch. */
-const mostUpdates = 4;
+/** Updates of PPO, each of several passes over a large batch, and micro-batches of each pass, about. */
+const mostUpdates = 4, mostMicroBatches = 100;
 /** Sequences of an evaluation that are rehearsed, at least: a batch of generation. */
 const fewestEvaluated = 64;
 /** Batches of generation in the last stage, at most: how long the queries of a batch are decides on the size of its caches. */
@@ -94,8 +94,12 @@ const quiet: Pick<Run, "directory" | "progress" | "gold" | "stopping"> = {
   stopping: () => false,
 };
 
-/** The same steps with fewer rows around them: as many as fill two micro-batches. @param length mean tokens of a row */
-function shortened({ sft, reward, ...rest }: Run["config"], length: number): Run["config"] {
+/**
+ * The same steps with fewer rows around them: as many as fill two micro-batches, or a batch of PPO's updates more.
+ * @param length mean tokens of a row
+ */
+function shortened({ sft, reward, ppo, ...rest }: Run["config"], length: number): Run["config"] {
+  const episodes = Math.max(ppo.decodeBatch, mostMicroBatches * ppo.microTokens / length);
   const some = (rows: number, microTokens: number) =>
     Math.min(rows || Infinity, Math.max(fewestEvaluated, Math.ceil(2 * microTokens / length)));
   return {
@@ -106,6 +110,7 @@ function shortened({ sft, reward, ...rest }: Run["config"], length: number): Run
       evalRows: some(reward.evalRows, reward.microTokens),
       normaliseRows: some(reward.normaliseRows, reward.microTokens),
     },
+    ppo: { ...ppo, batch: Math.min(ppo.batch, Math.ceil(episodes / ppo.minibatches) * ppo.minibatches) },
   };
 }
 

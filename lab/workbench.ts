@@ -2,18 +2,16 @@
  * The workbench: one device and the models that are open on it, each by its place. Notebook cells, the inspector and the referee work on
  * it; in the page it lives in the GPU worker, headless in the process itself.
  *
- * A place is a name of the demo's ("base", "sft", "reward", "ppo"), a model that was kept ("kept/mine"), a folder below the runs
- * ("runs/demo/models/ppo"), or any other address of a model folder that the world can read.
+ * A place is a name of the demo's ("base", "sft", "reward", "ppo"), a model that comes with the notebooks ("notebooks/data/…"), a model that
+ * was kept ("kept/mine"), a folder below the runs ("runs/demo/models/ppo"), or any other address of a model folder that the world can read.
  */
 import type { Gpu } from "../kernels/gpu.ts";
 import { FileAccessError, type Files, joinPath, readJson, sha256OfFile, shown, writeJson } from "./bytes.ts";
+import { isDemoPlace } from "./demo/places.ts";
 import { type Config, presetConfig, readConfig } from "./config.ts";
 import { loadQwen2, type Qwen2, readQwen2Config, saveQwen2 } from "./qwen2.ts";
 import { readStartedRun } from "./run_record.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
-
-/** The models that ship with the demo, by stage. */
-export const demoPlaces = ["base", "sft", "reward", "ppo"] as const;
 
 /** What differs between a page and a process. */
 export interface World {
@@ -181,10 +179,6 @@ async function configurationOf(files: Files, folder: string, place: string): Pro
   const run = joinPath(folder, "..", "..");
   const inRun = await files.exists(joinPath(run, "run.json"));
   return inRun ? (await readStartedRun(files, run)).config : presetConfig("spark");
-}
-
-export function isDemoPlace(place: string): place is typeof demoPlaces[number] {
-  return (demoPlaces as readonly string[]).includes(place);
 }
 
 /** Does a work once, at the first call, and again at the next where it failed. */

@@ -70,17 +70,20 @@ export async function hold(
     for (const one of caches?.splice(0) ?? []) releaseKeyValueCache(gpu, one);
   };
   try {
-    gpu.captures = captures;
     const watch = gradients ? new StreamWatch() : null;
-    gpu.watcher = watch;
-    const encode = () => gpu.scope(() => pass(gpu, model, ids, options, caches));
+    // Only while this is being encoded: whoever uses the device in between is none of our business.
+    const encode = () => {
+      gpu.captures = captures;
+      gpu.watcher = watch;
+      try {
+        return gpu.scope(() => pass(gpu, model, ids, options, caches));
+      } finally {
+        gpu.captures = gpu.watcher = null;
+      }
+    };
     let dispatches: RecordedDispatch[] = [], made: Held["made"] = new Map(), outcome: Tensor;
-    try {
-      if (options.dispatches) ({ dispatches, made, result: outcome } = await recordDispatches(gpu, encode));
-      else outcome = encode();
-    } finally {
-      gpu.captures = gpu.watcher = null;
-    }
+    if (options.dispatches) ({ dispatches, made, result: outcome } = await recordDispatches(gpu, encode));
+    else outcome = encode();
     const [[figure]] = await gpu.read(outcome);
     gpu.release(outcome);
     const stream = await watch?.take(gpu);

@@ -56,26 +56,27 @@ export function floats(words: Uint32Array<ArrayBuffer>): Float32Array<ArrayBuffe
 }
 
 /** The power of two that brings a tensor's largest magnitude to about 1, so that squares neither over- nor underflow. */
-export function scaleOf(largest: number): number {
+function scaleOf(largest: number): number {
   return largest > 0 ? 2 ** -Math.max(-126, Math.min(126, Math.floor(Math.log2(largest)))) : 1;
 }
 
-/**
- * A part of a matrix in at most width × height cells.
- * @param scale see {@link scaleOf}
- */
+/** Whether squares of numbers up to this one are sure to stay within f32, and to be told from zero, without a scale. */
+function needsScale(largest: number): boolean {
+  return largest > 1e15 || (largest > 0 && largest < 1e-12);
+}
+
+/** A part of a matrix in at most width × height cells. */
 export async function overviewOf(
   gpu: Gpu,
   matrix: Matrix,
   rect: Rect,
   width: number,
   height: number,
-  scale: number,
 ): Promise<Omit<Overview, "id">> {
   const part = clipped(matrix, rect);
   const rowStarts = cellStarts(part.row0, part.row1, height);
   const columnStarts = cellStarts(part.column0, part.column1, width);
-  const { result, cost } = await cellsOf(gpu, matrix, rowStarts, columnStarts, scale);
+  const { result, cost } = await cellsOf(gpu, matrix, rowStarts, columnStarts);
   const over = (sums: Float64Array, finish: (mean: number) => number) =>
     Float32Array.from(sums, (sum, i) => result.finite[i] > 0 ? finish(sum / result.finite[i]) : 0);
   return {
@@ -98,15 +99,29 @@ async function cellsOf(
   matrix: Matrix,
   rowStarts: Uint32Array<ArrayBuffer>,
   columnStarts: Uint32Array<ArrayBuffer>,
-  scale: number,
 ): Promise<{ result: Cells; cost: Cost }> {
   const elements = (rowStarts.at(-1)! - rowStarts[0]) * (columnStarts.at(-1)! - columnStarts[0]);
-  return await measured(
-    gpu,
-    4 * elements,
-    () => [heatMap(gpu, matrix, rowStarts, columnStarts, scale)],
-    ([raw]) => readCells(raw, rowStarts, columnStarts, scale),
-  );
+  const pass = (scale: number) =>
+    measured(
+      gpu,
+      4 * elements,
+      () => [heatMap(gpu, matrix, rowStarts, columnStarts, scale)],
+      ([raw]) => readCells(raw, rowStarts, columnStarts, scale),
+    );
+  const first = await pass(1);
+  const largest = first.result.extreme.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  if (!needsScale(largest)) return first;
+  const { result, cost } = await pass(scaleOf(largest));
+  return { result, cost: both(first.cost, cost) };
+}
+
+/** What two passes cost together. */
+function both(a: Cost, b: Cost): Cost {
+  return {
+    bytes: a.bytes + b.bytes,
+    gpuMilliseconds: a.gpuMilliseconds === undefined ? undefined : a.gpuMilliseconds + b.gpuMilliseconds!,
+    milliseconds: a.milliseconds + b.milliseconds,
+  };
 }
 
 /** What of a rectangle lies within a matrix. @throws RangeError where nothing does */
@@ -137,14 +152,10 @@ export async function countsOf(gpu: Gpu, matrix: Matrix): Promise<Omit<Histogram
     );
   let { result: counted, cost } = await pass(1);
   const largest = Math.max(-counted.min, counted.max);
-  if (largest > 1e15 || (largest > 0 && largest < 1e-12)) {
+  if (needsScale(largest)) {
     const again = await pass(scaleOf(largest));
     counted = again.result;
-    cost = {
-      bytes: 2 * bytes,
-      gpuMilliseconds: cost.gpuMilliseconds && cost.gpuMilliseconds + again.cost.gpuMilliseconds!,
-      milliseconds: cost.milliseconds + again.cost.milliseconds,
-    };
+    cost = both(cost, again.cost);
   }
   const { positive, negative, zeros, nan, plusInfinity, minusInfinity, firstNonFinite, min, max } = counted;
   const count = matrix.rows * matrix.columns, finite = count - nan - plusInfinity - minusInfinity;
@@ -189,12 +200,11 @@ export async function marginalsOf(
   gpu: Gpu,
   matrix: Matrix,
   axis: "rows" | "columns",
-  scale: number,
 ): Promise<Omit<Marginals, "id">> {
   const { rows, columns } = matrix;
   const rowStarts = cellStarts(0, rows, axis === "rows" ? rows : columnBands);
   const columnStarts = axis === "rows" ? Uint32Array.of(0, columns) : cellStarts(0, columns, columns);
-  const { result, cost } = await cellsOf(gpu, matrix, rowStarts, columnStarts, scale);
+  const { result, cost } = await cellsOf(gpu, matrix, rowStarts, columnStarts);
   const count = axis === "rows" ? rows : columns, bands = result.extreme.length / count;
   const [norm, mean, largest, finite] = [0, 1, 2, 3].map(() => new Float64Array(count));
   const nonFinite = new Uint32Array(count);

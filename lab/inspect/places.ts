@@ -4,7 +4,8 @@ import { type Files, joinPath } from "../bytes.ts";
 import type { Config } from "../config.ts";
 import { readStartedRun } from "../run_record.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer.ts";
-import { isDemoPlace, type OpenModel, type Workbench } from "../workbench.ts";
+import { isDemoPlace } from "../demo/places.ts";
+import type { OpenModel, Workbench } from "../workbench.ts";
 import type { FlowRule } from "./flow.ts";
 import { type Moment, openMoments, readMoments } from "./moments.ts";
 import { findTensor, type Inspectable, NoSuchTensor, parameterEntries } from "./tensors.ts";
@@ -24,6 +25,8 @@ export interface Place {
   /** AdamW's moments of a parameter, and how they are freed; undefined where the folder has none. */
   momentsOf?: (name: string) => Promise<[readonly Tensor[], readonly Tensor[], () => void]>;
   findTokens(text: string, most: number): TokenLabel[];
+  /** Frees what is kept on the device beside the model. */
+  free(): void;
 }
 
 const roles = {
@@ -130,6 +133,12 @@ export async function openPlace(bench: Workbench, opened: OpenModel): Promise<Pl
       const [first, second] = [await load("firstMoment", whole), await load("secondMoment", whole)];
       return [first, second, () => [...first, ...second].forEach((tensor) => gpu.drop(tensor))];
     }),
+    free() {
+      for (const loading of kept.values()) {
+        loading.then((tensors) => tensors.forEach((one) => gpu.drop(one)), () => {});
+      }
+      kept.clear();
+    },
     findTokens(text, most) {
       if (!tokenizer || text === "") return [];
       searchable ??= Array.from(

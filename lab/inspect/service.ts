@@ -18,7 +18,7 @@ import { asksForGradients, type Held, hold, makeRoomForGradients, passAgain } fr
 import { movedRows, tensorChanges } from "./changes.ts";
 import { knownLetters, shownDispatches } from "./dispatches.ts";
 import { alternativesOf, logitLens } from "./lens.ts";
-import { countsOf, floats, marginalsOf, measured, overviewOf, scaleOf, valuesOf } from "./look.ts";
+import { countsOf, floats, marginalsOf, measured, overviewOf, valuesOf } from "./look.ts";
 import { openPlace, type Place } from "./places.ts";
 import { findTensor, type Inspectable, NoSuchTensor } from "./tensors.ts";
 import { labelled, textOf, tokensOf } from "./texts.ts";
@@ -63,17 +63,21 @@ interface HeldCapture {
 }
 
 export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: InspectOptions = {}) {
-  const places = new WeakMap<OpenModel, Promise<Place>>();
+  const places = new Map<OpenModel, Promise<Place>>();
   const captures = new Map<string, HeldCapture>();
   const peaks = new WeakMap<Gpu, Promise<number>>();
-  /** The power of two for the sums over a tensor, known once it has been counted. */
-  const scales = new WeakMap<object, number>();
   let captured = 0;
   /** Runs that put gradients beside a model's weights go one after the other. */
   let running: Promise<unknown> = Promise.resolve();
 
   const at = async (place: string): Promise<Place> => {
     const opened = await bench.open(place);
+    const open = bench.places();
+    for (const [other, known] of places) {
+      if (open.includes(other.place) && (other.place !== place || other === opened)) continue;
+      places.delete(other);
+      known.then((gone) => gone.free(), () => {});
+    }
     let found = places.get(opened);
     if (!found) {
       places.set(opened, found = openPlace(bench, opened));
@@ -112,21 +116,6 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
     }
     const place = await at(owner);
     return { ...await place.find(rest), gpu: place.opened.gpu, tokenizer: place.tokenizer };
-  };
-
-  const counted = async (id: string): Promise<Histogram> => {
-    const { gpu, matrix } = await tensorOf(id);
-    const counts = await countsOf(gpu, matrix);
-    scales.set(matrix.parts[0].tensor, scaleOf(Math.max(-counts.min, counts.max)));
-    return { id, ...counts };
-  };
-
-  /** What squares of a tensor's elements are scaled by; counts them if that is not known. */
-  const scaleFor = async (id: string, { matrix }: Inspectable): Promise<number> => {
-    const known = scales.get(matrix.parts[0].tensor);
-    if (known !== undefined) return known;
-    const { min, max } = await counted(id);
-    return scaleOf(Math.max(-min, max));
   };
 
   const peakOf = (gpu: Gpu): Promise<number> => {
@@ -191,15 +180,19 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
       const found = await tensorOf(id);
       const { rows, columns } = found.matrix;
       const part = rect ?? { row0: 0, row1: rows, column0: 0, column1: columns };
-      const scale = await scaleFor(id, found);
-      return { id, ...await overviewOf(found.gpu, found.matrix, part, width, height, scale) };
+      return { id, ...await overviewOf(found.gpu, found.matrix, part, width, height) };
     },
 
-    histogram: counted,
+    /** All of a tensor, counted. */
+    async histogram(id: string): Promise<Histogram> {
+      const { gpu, matrix } = await tensorOf(id);
+      return { id, ...await countsOf(gpu, matrix) };
+    },
 
+    /** Norm, mean and largest magnitude of each row or column. */
     async marginals(id: string, axis: "rows" | "columns"): Promise<Marginals> {
-      const found = await tensorOf(id);
-      return { id, ...await marginalsOf(found.gpu, found.matrix, axis, await scaleFor(id, found)) };
+      const { gpu, matrix } = await tensorOf(id);
+      return { id, ...await marginalsOf(gpu, matrix, axis) };
     },
 
     /** Exact values; at most 65,536. */
@@ -320,7 +313,8 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
      */
     async logitLens(id: string, positions?: readonly number[], k = 5): Promise<LogitLens> {
       const one = await taken(id);
-      const { opened: { gpu, model }, tokenizer } = one.place;
+      // The weights may have been closed and opened again since.
+      const { opened: { gpu, model }, tokenizer } = await at(one.capture.place);
       const names = ["embed", ...model.layers.map((_, i) => `layers.${i}.mlp.out`)];
       const stream = names.map((name) => {
         const found = one.held.tensors.find(({ entry }) => entry.name === name);

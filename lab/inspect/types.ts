@@ -176,7 +176,7 @@ export interface TokenLabel {
 export type InspectedText =
   | { kind: "text"; text: string }
   | { kind: "summary"; post: Post; summary: string }
-  | { kind: "ids"; ids: number[]; response?: number };
+  | { kind: "ids"; ids: readonly number[]; response?: number };
 
 export interface CaptureRequest {
   place: string;

@@ -199,7 +199,8 @@ export function postBundle(
 
 export function knobsBundle(knobs: Record<string, Knob>, values: Record<string, unknown>): MimeBundle {
   return {
-    [mime.knobs]: { knobs: jsonOf(knobs), values: jsonOf(values) },
+    // Stored notebooks sort their keys.
+    [mime.knobs]: { knobs: jsonOf(knobs), order: Object.keys(knobs), values: jsonOf(values) },
     "text/plain": Object.entries(values).map(([name, value]) => `${name} = ${value}`).join("\n"),
   };
 }

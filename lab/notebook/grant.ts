@@ -1,10 +1,10 @@
 /** What a notebook may do beyond computing on the demo's models and data, and what is said where it may not. */
 import { mebibytes } from "../../kernels/memory.ts";
-import { isDemoPlace } from "../workbench.ts";
+import { shippedFolder } from "../demo/places.ts";
 
 /** What a person allowed a notebook. */
 export interface Grant {
-  /** Places beyond the demo's whose models it may open. */
+  /** Places beyond the shipped ones whose models it may open. */
   models: readonly string[] | "any";
   /** Hosts it may fetch from, "example.org" or "localhost:8000". */
   network: readonly string[];
@@ -58,7 +58,7 @@ export class NeedRefused extends Error {
 
 /** @throws NeedRefused */
 export function requireModel({ models }: Grant, place: string): void {
-  if (isDemoPlace(place) || models === "any" || models.includes(place)) return;
+  if (shippedFolder(place) !== undefined || models === "any" || models.includes(place)) return;
   const need = `model:${place}`;
   throw new NeedRefused(
     need,

@@ -1,5 +1,6 @@
 /** The things that cells hold, as cells see them. What their methods do is done by the host: held_model.ts, held_tensor.ts. */
 import { formatFigure } from "../format.ts";
+import type { Xray } from "../live/xray.ts";
 import type { Post } from "../query.ts";
 import type { Qwen2Config } from "../qwen2_config.ts";
 import type { ShownToken, Written } from "../summarise.ts";
@@ -8,6 +9,7 @@ import { tensorBundle, type TensorView } from "./display.ts";
 import type { ShownScore } from "./held_model.ts";
 import type { TensorStatistics } from "./held_tensor.ts";
 import type { MimeBundle } from "./ipynb.ts";
+import { Microscope, Trainer } from "./training.ts";
 import { type Caller, Handle, type HandleKinds } from "./transport.ts";
 
 /** How tokens are drawn. */
@@ -135,6 +137,11 @@ export class Model extends Handle {
     return this.ask("score", postOf(post), summary);
   }
 
+  /** A reward model's score of a summary with each token left out, and of each beginning of it as if it ended there. */
+  xray(post: Post, summary: string, onProgress?: (done: number, of: number) => void): Promise<Xray> {
+    return this.ask("xray", postOf(post), summary, onProgress);
+  }
+
   /** A reward model's score of each sequence of ids, at its last id. */
   scoreIds(sequences: number[][]): Promise<number[]> {
     return this.ask("scoreIds", sequences);
@@ -177,4 +184,4 @@ function postOf({ id, subreddit, title, post }: Post): Post {
 }
 
 /** The classes by the kind that the host gives. */
-export const handleKinds: HandleKinds = { Tensor, Model };
+export const handleKinds: HandleKinds = { Tensor, Model, Trainer, Microscope };

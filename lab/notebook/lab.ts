@@ -8,6 +8,9 @@
  */
 import type { Comparison } from "../comparisons.ts";
 import type { DemoPost } from "../demo/corpus.ts";
+import type { GoldDetail } from "../demo/gold.ts";
+import type { Derivation } from "../live/derivation.ts";
+import type { Place, Quantity, Trace } from "../live/trace.ts";
 import type { Post } from "../query.ts";
 import type { Series } from "./chart_picture.ts";
 import { check, checkBundle, type Expectation } from "./checks.ts";
@@ -30,6 +33,7 @@ import type { DisplayOutput, MimeBundle } from "./ipynb.ts";
 import { Ops } from "./lab_ops.ts";
 import type { Tier, Tolerance, ValueRecord } from "./records.ts";
 import { textOf } from "./text_of.ts";
+import type { Microscope, MicroscopeOptions, Trainer, TrainerOptions } from "./training.ts";
 import { Caller, type Transport } from "./transport.ts";
 
 /** What a running cell gives the lab. */
@@ -188,6 +192,39 @@ export class Lab {
     return this.ask("memory");
   }
 
+  // ---- training ----
+
+  /**
+   * A training stage, a step at a time, on the demo's data: "sft" from `base`, "reward" from the fine-tuned `base`, "ppo" from `policy` against
+   * `reward`. Other options are fields of its configuration: { learningRate, batch, klCoef, … }; `steps` sets the schedule.
+   */
+  trainer(stage: "sft" | "reward" | "ppo", options: TrainerOptions = {}): Promise<Trainer> {
+    return this.ask("trainer", stage, options);
+  }
+
+  /** One PPO update on a few episodes, every number of it shown; options are its networks, `posts`, and fields such as klCoef or lambda. */
+  microscope(options: MicroscopeOptions = {}): Promise<Microscope> {
+    return this.ask("microscope", options);
+  }
+
+  /** Where a number of a microscope's derivation comes from: formula, source, the formula with numbers, and the place of each of these. */
+  trace(derivation: Derivation, at: Place): Promise<Trace> {
+    return this.ask("trace", derivation, at);
+  }
+
+  /** What can be traced: names, symbols, formulas, sources. */
+  quantities(): Promise<
+    { name: Quantity; title: string; symbol: string; formula: string; source: string }[]
+  > {
+    return this.ask("quantities");
+  }
+
+  /** How good a summary of a demo post is by the demo's own rule, which no model sees: score and reasons. */
+  gold(post: DemoPost | Post, summary: string): Promise<GoldDetail> {
+    const { id, subreddit, title, post: body } = post;
+    return this.ask("gold", { id, subreddit, title, post: body }, summary);
+  }
+
   // ---- display ----
 
   /** Shows a value: a text, a tensor as a picture with its statistics, anything else as a console would. */
@@ -214,7 +251,10 @@ export class Lab {
     await this.put(tableBundle(rows, options.columns), options.caption);
   }
 
-  /** Shows curves: { name, x, y } each, x counted from 0 if left out; `y` is null where there is no value. */
+  /**
+   * Shows curves: { name, x, y } each, x counted from 0 if left out; `y` is null where there is no value. `tolerance` is that of their proofs:
+   * training drifts apart from one adapter to another.
+   */
   async chart(
     series: readonly {
       name: string;
@@ -223,9 +263,15 @@ export class Lab {
       colour?: 1 | 2 | 3 | 4;
       points?: boolean;
     }[],
-    options: { title?: string; xName?: string; unit?: string; caption?: string } = {},
+    options: {
+      title?: string;
+      xName?: string;
+      unit?: string;
+      caption?: string;
+      tolerance?: Partial<Tolerance>;
+    } = {},
   ): Promise<void> {
-    const { caption, ...rest } = options;
+    const { caption, tolerance, ...rest } = options;
     const complete = series.map(({ x, y, ...one }): Series => ({
       ...one,
       x: Array.from(x ?? Array.from({ length: y.length }, (_, i) => i)),
@@ -236,6 +282,7 @@ export class Lab {
       await this.record(
         name,
         Float64Array.from(y, (value) => value ?? NaN),
+        tolerance && { tolerance },
       );
     }
   }

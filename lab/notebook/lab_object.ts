@@ -12,6 +12,8 @@
  */
 import { joinPath, parseJson } from "../bytes.ts";
 import { loadDemoData } from "../dataset.ts";
+import type { Derivation } from "../live/derivation.ts";
+import { type Place, quantities, trace } from "../live/trace.ts";
 import { loadTokenizer } from "../tokenizer.ts";
 import type { Workbench } from "../workbench.ts";
 import { Arguments, Options } from "./arguments.ts";
@@ -21,6 +23,15 @@ import { type Grant, requireHost, requireModel } from "./grant.ts";
 import { type DrawingRule, HeldModel } from "./held_model.ts";
 import { HeldTensor, mostValues } from "./held_tensor.ts";
 import { ops } from "./ops.ts";
+import {
+  goldOf,
+  makeMicroscope,
+  makeTrainer,
+  microscopeMethods,
+  type Stock,
+  trainerMethods,
+  xrayOf,
+} from "./held_training.ts";
 import { kernelsDigest } from "./kernels_digest.ts";
 import { type Held, Session } from "./session.ts";
 import { compileUserKernel, contained, type Dispatch, type UserKernel } from "./user_kernel.ts";
@@ -74,16 +85,7 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
     },
 
     async model(_, args) {
-      const place = args.text(0, "the place");
-      requireModel(grant, place);
-      await session.gpu();
-      const received = args.callback(1, "onBytes");
-      const open = await bench.open(place, (bytes) => received(bytes));
-      const known = opened.get(place);
-      if (known?.open === open) return known;
-      const model = new HeldModel(session, open);
-      opened.set(place, model);
-      return model;
+      return await openModel(args.text(0, "the place"), args.callback(1, "onBytes"));
     },
 
     async encode(_, args) {
@@ -213,6 +215,13 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
     memory() {
       return session.memory();
     },
+
+    // Training, and one update of it step by step: held_training.ts.
+    trainer: (_, args) => makeTrainer(stock(), args),
+    microscope: (_, args) => makeMicroscope(stock(), args),
+    trace: (_, args) => trace(args.get(0) as Derivation, args.options(1).values as unknown as Place),
+    quantities: () => quantities.map((one) => ({ ...one })),
+    gold: (_, args) => goldOf(stock(), args),
   };
 
   /** What floats depend on beside their inputs. */
@@ -227,15 +236,31 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
     });
   };
 
+  const openModel = async (place: string, received?: (bytes: number) => void) => {
+    requireModel(grant, place);
+    await session.gpu();
+    const open = await bench.open(place, received);
+    const known = opened.get(place);
+    if (known?.open === open) return known;
+    const model = new HeldModel(session, open);
+    opened.set(place, model);
+    return model;
+  };
+
   /** Every method that a cell may call, by kind of thing. */
   const tables: Record<string, Record<string, Method<never>>> = {
     lab: labMethods,
     ops: Object.fromEntries(
       Object.entries(ops).map(([name, op]) => [name, (_: null, args: Arguments) => op(session, args)]),
     ),
-    Model: modelMethods,
+    Model: { ...modelMethods, xray: xrayOf },
     Tensor: tensorMethods,
+    Trainer: trainerMethods,
+    Microscope: microscopeMethods,
   };
+
+  /** What training is made from. */
+  const stock = (): Stock => ({ session, open: openModel, data: demoData });
 
   const tokenizerOf = async (place: string) => {
     requireModel(grant, place);

@@ -16,6 +16,21 @@ export interface Engine {
   stop(): void;
 }
 
+let shared: Engine | null = null;
+
+/** The page's one engine, started at the first call; once it is stopped, the next call starts another. */
+export function sharedEngine(): Engine {
+  if (!shared) {
+    const engine = shared = startEngine();
+    const stop = engine.stop;
+    engine.stop = () => {
+      if (shared === engine) shared = null;
+      stop();
+    };
+  }
+  return shared;
+}
+
 export function startEngine(): Engine {
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "GPU" });
   const lab = wrap<Lab>(worker);
@@ -33,10 +48,8 @@ export function startEngine(): Engine {
     lab,
     lost,
     unlessLost(call) {
-      // A device that cannot be opened is told of by the call that needed it.
-      watched ??= lab.lost().then(
-        (why) => reject(new EngineLost(`The GPU device was lost: ${why.replace(/\.$/, "")}.`)),
-        () => void (watched = null),
+      watched ??= lab.lost().then((why) =>
+        reject(new EngineLost(`The GPU device was lost: ${why.replace(/\.$/, "")}.`))
       );
       return Promise.race([call, lost]);
     },

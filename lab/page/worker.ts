@@ -3,16 +3,20 @@ import { expose, type ProxyMarked } from "comlink";
 import { openDevice } from "../../kernels/device.ts";
 import { Gpu } from "../../kernels/gpu.ts";
 import { inspectService } from "../inspect/service.ts";
-import { isDemoPlace, Workbench } from "../workbench.ts";
+import { shippedFolder } from "../demo/places.ts";
+import { notebookService } from "../notebook_service.ts";
+import { Workbench } from "../workbench.ts";
 import { writingService } from "../writing_service.ts";
 import { httpFiles } from "./http_files.ts";
-import { keptWeights } from "./kept_weights.ts";
-import { privateFiles } from "./private_files.ts";
-import { refereeService } from "./referee_service.ts";
-import { keptFolder, storageService } from "./storage_service.ts";
+import { keptWeights } from "./storage/kept_weights.ts";
+import { privateFiles } from "./storage/private_files.ts";
+import { refereeService } from "./referee/service.ts";
+import { keptFolder, storageService } from "./storage/service.ts";
 
 /** The page's address, which places are relative to. */
 let page = self.location.href;
+
+const lost = Promise.withResolvers<string>();
 
 const stored = privateFiles(navigator.storage);
 
@@ -20,7 +24,7 @@ const bench = new Workbench({
   openGpu: openBrowserGpu,
   locate: (place, received) => {
     if (place.startsWith("kept/")) return { files: stored, folder: place };
-    const url = new URL(isDemoPlace(place) ? `demo/${place}/` : place.replace(/\/*$/, "/"), page).href;
+    const url = new URL((shippedFolder(place) ?? place).replace(/\/*$/, "/"), page).href;
     const tagOf = (path: string) => tagAt(new URL(path, url).href);
     return { files: keptWeights(httpFiles(url, received), url, stored, tagOf), folder: "" };
   },
@@ -37,13 +41,15 @@ const services = {
     page = new URL(".", address).href;
   },
 
-  /** Opens the device; resolves once it is lost, with the reason. */
-  async lost(): Promise<string> {
-    return (await (await bench.gpu()).device.lost).message || "no reason was given";
-  },
+  /** Resolves once the device, whenever it was opened, is lost, with the reason. */
+  lost: (): Promise<string> => lost.promise,
 
   storage: storageService(stored, navigator.storage),
+  inspect: inspectService(bench),
   writing: writingService(bench),
+  notebook: notebookService(bench, {
+    browser: /(?:Firefox|Chrom(?:e|ium)|Version)\/[\d.]+/.exec(navigator.userAgent)?.[0] ?? "unknown",
+  }),
   referee: refereeService(bench, () => page),
 };
 
@@ -69,7 +75,9 @@ async function openBrowserGpu(): Promise<Gpu> {
     );
   }
   const runtime = /Chrom(e|ium)\//.test(navigator.userAgent) ? "dawn" : "browser";
-  return new Gpu(await openDevice(navigator.gpu, { runtime }));
+  const gpu = new Gpu(await openDevice(navigator.gpu, { runtime }));
+  gpu.device.lost.then(({ message }) => lost.resolve(message || "no reason was given"));
+  return gpu;
 }
 
 expose(services);

@@ -342,7 +342,6 @@ export async function improve(
     rest.splice(wanted.length - 1).forEach((values, i) =>
       latest[i].slots.forEach((slot, row) => updated[slot] = values[row])
     );
-    for (const { logprob } of latest) gpu.release(logprob);
     const perToken = { rewards: rest[0], advantages: rest[1], whitened: rest[2], returns: rest[3], updated };
     const measured = rest.slice(4);
     const normValues = measured.slice(2 * fields.epochs).map(([norm]) => norm);
@@ -380,6 +379,7 @@ export async function improve(
     for (const tensor of new Set([...Object.values(fixed), ...epochSums.flat(), ...norms])) {
       gpu.release(tensor);
     }
+    for (const { logprob } of latest) gpu.release(logprob);
   }
 }
 

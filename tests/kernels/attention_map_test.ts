@@ -61,3 +61,25 @@ gpuTest(
     for (const tensor of [qkv, map, thumbnails]) gpu.release(tensor);
   },
 );
+
+gpuTest("thumbnails of a long text are whole", async (gpu) => {
+  const shape = { queryHeads: 1, keyValueHeads: 1, headDim: 64 }, tokens = 3000;
+  const x = normals(tokens * 192, 4), qkv = gpu.from(x, [tokens, 192], "qkv");
+  const thumbnails = attentionThumbnails(gpu, qkv, shape, { first: 0, tokens });
+  const [actual] = await gpu.read(thumbnails);
+  // Of the last cell's tokens the first one and the last one, by hand.
+  for (const i of [Math.ceil(47 * tokens / 48), tokens - 1]) {
+    const scores = Float64Array.from({ length: i + 1 }, (_, j) => {
+      let score = 0;
+      for (let d = 0; d < 64; d++) score += x[i * 192 + d] * x[j * 192 + 64 + d];
+      return score / 8;
+    });
+    const highest = scores.reduce((a, b) => Math.max(a, b));
+    const sum = scores.reduce((total, score) => total + Math.exp(score - highest), 0);
+    scores.forEach((score, j) => {
+      const p = Math.exp(score - highest) / sum, cell = actual[47 * 48 + Math.floor(j * 48 / tokens)];
+      assert(cell >= p * (1 - 1e-4), `token ${i} attends to ${j} by ${p}, but its cell says ${cell}`);
+    });
+  }
+  for (const tensor of [qkv, thumbnails]) gpu.release(tensor);
+});

@@ -148,3 +148,17 @@ gpuTest("cells outside the matrix are refused", (gpu) => {
     "does not continue rows of 3",
   );
 });
+
+gpuTest("cells taller than an invocation may go round are whole, and so are wide ones", async (gpu) => {
+  for (const [rows, columns] of [[150_000, 3], [400, 5000]]) {
+    const tensor = gpu.hold([rows, columns], "x"), x = normals(rows * columns, 1);
+    gpu.upload(tensor, x);
+    const starts = [cellStarts(0, rows, 1), cellStarts(0, columns, 1)] as const;
+    const { sum, squares, zeros, finite } = await cellsOf(gpu, matrixOf(tensor), ...starts);
+    const expected = heatMapReference(x, columns, ...starts);
+    assertEquals([finite, zeros], [expected.finite, expected.zeros]);
+    assertClose(squares, expected.squares, 1e-5);
+    assertClose(sum, expected.sum, 1e-3);
+    gpu.release(tensor);
+  }
+});

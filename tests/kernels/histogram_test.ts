@@ -82,6 +82,21 @@ gpuTest(
   },
 );
 
+gpuTest(
+  "every element of a large tensor is counted, on adapters that cut long loops short too",
+  async (gpu) => {
+    const size = 18_000_000, tensor = gpu.persistent([size], "x");
+    gpu.upload(tensor, Float32Array.of(2, -3, Infinity), size - 3);
+    const { zeros, positive, negative, plusInfinity, firstNonFinite, max } = await counted(
+      gpu,
+      matrixOf(tensor),
+    );
+    const all = [...positive, ...negative].reduce((sum, count) => sum + count, 0);
+    assertEquals([zeros, all, plusInfinity, firstNonFinite, max], [size - 3, 2, 1, size - 1, 2]);
+    gpu.drop(tensor);
+  },
+);
+
 gpuTest("a scale keeps the squares of tiny numbers", async (gpu) => {
   const x = normals(5000, 3, 1e-30);
   const tensor = gpu.from(x, [5000], "x");

@@ -4,7 +4,9 @@ import { changeNumbers, rowChange, rowChangeReference } from "../../kernels/row_
 import { asIf, assertClose, gpuTest, normals, strangeNumbers } from "./testing.ts";
 
 for (const software of [true, false]) {
-  for (const [rows, D] of [[1, 1], [3, 5], [70, 129], [33000, 3]]) {
+  // Beyond the rows of one dimension of the grid; SwiftShader takes minutes for that many workgroups of a GPU's size.
+  const many = software ? [[33000, 3]] : [];
+  for (const [rows, D] of [[1, 1], [3, 5], [70, 129], ...many]) {
     gpuTest(
       `row_change agrees with f64 at [${rows}, ${D}], ${software ? "for CPUs" : "for GPUs"}`,
       async (gpu) => {

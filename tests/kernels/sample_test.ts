@@ -182,3 +182,21 @@ gpuTest("sample refuses options out of range, naming them", async (gpu) => {
     await assertRejects(() => draw(gpu, normals(4, 1), normals(8, 2), 2, options), Error, message);
   }
 });
+
+gpuTest(
+  "top-k holds over a vocabulary as long as Qwen2's, on adapters that cut long loops short too",
+  async (gpu) => {
+    const V = 151_936, topK = 50;
+    const z = Float32Array.from({ length: V }, (_, id) => 3 * Math.sin(0.7 * id) + (id % 1000 === 0 ? 2 : 0));
+    const table = Float32Array.from({ length: 4 * V }, (_, i) => i % 4 === 0 ? z[i / 4] : 0);
+    const likeliest = Array.from(z.keys()).sort((a, b) => z[b] - z[a] || a - b).slice(0, topK);
+    const hidden = Float32Array.from({ length: 8 * 4 }, (_, i) => i % 4 === 0 ? 1 : 0);
+    const { tokens } = await draw(gpu, hidden, table, 4, { topK });
+    for (const token of tokens) {
+      assert(
+        likeliest.includes(token),
+        `${token} is not among the ${topK} likeliest`,
+      );
+    }
+  },
+);

@@ -77,3 +77,23 @@ gpuTest("tokens whose logits are NaN are in no list, and more than 16 are refuse
   ]);
   for (const tensor of [hidden, top.ids, top.logits]) gpu.release(tensor);
 });
+
+gpuTest(
+  "logits that only rise push every token down the list, over a vocabulary as long as Qwen2's",
+  async (gpu) => {
+    const V = 151_936, k = 16;
+    const table = Float32Array.from({ length: V * 4 }, (_, i) => i % 4 === 0 ? i / 4 : 0);
+    const hidden = gpu.from(Float32Array.of(1, 0, 0, 0), [1, 4], "hidden"),
+      head = tensorRanges(gpu, table, V, 4);
+    const wanted = gpu.from(Uint32Array.from({ length: k }, (_, n) => 9000 * n), [1, k], "wanted");
+    const top = topTokens(gpu, hidden, head, k), ranked = tokenRanks(gpu, hidden, head, wanted);
+    const [ids, ranks] = await gpu.readU32(top.ids, ranked.ranks);
+    assertEquals([...ids], Array.from({ length: k }, (_, n) => V - 1 - n));
+    assertEquals([...ranks], Array.from({ length: k }, (_, n) => V - 1 - 9000 * n));
+    for (const tensor of [hidden, wanted, ...Object.values(top), ...Object.values(ranked)]) {
+      gpu.release(
+        tensor,
+      );
+    }
+  },
+);

@@ -78,9 +78,10 @@ export function readAddress(query: string): Address {
   const search = new URLSearchParams(query);
   const [rows, columns] = [pair(search.get("rows"), "~"), pair(search.get("columns"), "~")];
   const only = pair(search.get("only"), "~");
-  const rect = rows && columns
-    ? { row0: rows[0], row1: rows[1], column0: columns[0], column1: columns[1] }
-    : undefined;
+  // Of the axis that is not named, all.
+  const all = [0, Infinity];
+  const [[row0, row1], [column0, column1]] = [rows ?? all, columns ?? all];
+  const rect = rows || columns ? { row0, row1, column0, column1 } : undefined;
   const fixed = Number(search.get("high"));
   const position = whole(search.get("position"), -1);
   return {
@@ -136,9 +137,12 @@ export function writeAddress(address: Address): string {
   put("model", address.model, usualAddress.model);
   put("pane", address.pane, usualAddress.pane);
   put("tensor", address.tensor, usualAddress.tensor);
+  const range = (name: string, from: number, to: number) => {
+    if (Number.isFinite(to)) search.set(name, `${short(from)}~${short(to)}`);
+  };
   if (view.rect) {
-    search.set("rows", `${short(view.rect.row0)}~${short(view.rect.row1)}`);
-    search.set("columns", `${short(view.rect.column0)}~${short(view.rect.column1)}`);
+    range("rows", view.rect.row0, view.rect.row1);
+    range("columns", view.rect.column0, view.rect.column1);
   }
   put("cells", view.aggregate, usualTensorView.aggregate);
   put("colours", view.scale, usualTensorView.scale);

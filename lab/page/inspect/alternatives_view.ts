@@ -76,9 +76,6 @@ export class AlternativesView extends LitElement {
       .up {
         color: var(--accent);
       }
-      .down {
-        color: var(--negative);
-      }
     `,
   ];
 
@@ -160,7 +157,7 @@ export class AlternativesView extends LitElement {
     }, ${percent(Math.exp(logprob))}; entropy ${nats(entropy)} nats.</p>
       <table><thead><tr><th class="number">rank</th><th>token</th><th class="number">log p</th><th class="number">p</th>${
       two ? html`<th>in ${this.found!.places[1 - which]}</th>` : nothing
-    }<th></th></tr></thead><tbody>${
+    }<td></td></tr></thead><tbody>${
       top.map((candidate) =>
         html`<tr class=${candidate.id === token.id ? "here" : ""}><td class="number">${candidate.rank}</td>
           <td><code>${visible(candidate.text)}</code></td><td class="number">${nats(candidate.logprob)}</td>

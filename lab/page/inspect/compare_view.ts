@@ -1,11 +1,14 @@
 /** <compare-view>: two checkpoints of one shape: how far each tensor moved, which rows most, and the same text through both. */
 import { css, html, LitElement, nothing, type PropertyValues } from "lit";
-import type { InspectedText, MovedRow, SamePrompt, TensorChange } from "../../inspect/types.ts";
+import type { InspectedText, MovedRow, SamePrompt, TensorChange, TensorEntry } from "../../inspect/types.ts";
+import { chooseScale } from "../../inspect/colour.ts";
 import { nats, percent, significant } from "../numbers.ts";
 import { visible } from "./labels.ts";
 import { cssColour, lettersOn, roleColour, themeOf } from "./palette.ts";
 import { paneStyle } from "./pane_style.ts";
 import type { Inspector } from "./service.ts";
+import "./tensor_view.ts";
+import { type TensorViewState, usualTensorView } from "./tensor_view_state.ts";
 
 /** Rows that are told of. */
 const k = 16;
@@ -27,21 +30,30 @@ export class CompareView extends LitElement {
     rows: { state: true },
     same: { state: true },
     at: { state: true },
+    vocabulary: { attribute: false },
+    pair: { state: true },
+    view: { state: true },
+    pointed: { state: true },
     trouble: { state: true },
   };
-  declare service: Pick<Inspector, "changes" | "movedRows" | "samePrompt"> | null;
+  declare service: Inspector | null;
   declare a: string;
   /** Empty until one is chosen. */
   declare b: string;
   declare text: InspectedText | null;
   /** Name of the tensor whose rows are told of. */
   declare tensor: string;
+  declare vocabulary: readonly string[];
+  /** The tensor in either checkpoint, drawn on one scale and moved together. */
+  declare private pair: { entries: [TensorEntry, TensorEntry]; extent: number } | null;
+  declare private view: TensorViewState;
+  declare private pointed: { row: number; column: number } | null;
   declare private changes: TensorChange[] | null;
   declare private rows: MovedRow[] | null;
   declare private same: SamePrompt | null;
   declare private at: number | null;
   declare private trouble: string;
-  private asked = { changes: "", rows: "", same: "" };
+  private asked = { changes: "", rows: "", same: "", pair: "" };
 
   static override styles = [
     paneStyle,
@@ -94,6 +106,11 @@ export class CompareView extends LitElement {
         grid-template-columns: minmax(0, auto) minmax(280px, 1fr);
         gap: 32px;
       }
+      .maps {
+        display: grid;
+        grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr));
+        gap: 24px;
+      }
       .strip {
         font: 14px/1.7 var(--mono);
         margin: 0;
@@ -136,6 +153,10 @@ export class CompareView extends LitElement {
     this.service = null;
     this.a = this.b = this.tensor = "";
     this.text = null;
+    this.vocabulary = [];
+    this.pair = null;
+    this.view = usualTensorView;
+    this.pointed = null;
     this.changes = null;
     this.rows = null;
     this.same = null;
@@ -146,7 +167,7 @@ export class CompareView extends LitElement {
   override willUpdate(changed: PropertyValues<this>): void {
     const { service, a, b, tensor, text } = this;
     if (!service || !b || a === b) return;
-    if (changed.has("service")) this.asked = { changes: "", rows: "", same: "" };
+    if (changed.has("service")) this.asked = { changes: "", rows: "", same: "", pair: "" };
     const pair = JSON.stringify([a, b]);
     if (pair !== this.asked.changes) {
       this.changes = null;
@@ -158,6 +179,21 @@ export class CompareView extends LitElement {
       this.rows = null;
       this.ask("rows", rows, () => service.movedRows(a, b, tensor, k), (rows) => this.rows = rows);
     }
+    if (tensor && rows !== this.asked.pair) {
+      this.pair = null;
+      this.ask("pair", rows, async () => {
+        const ids = [a, b].map((place) => `${place}#weights/${tensor}`);
+        const [first, second] = await Promise.all(ids.map((id) => service.tensor(id)));
+        const { extent } = chooseScale(await service.histogram(ids[0]));
+        return {
+          entries: [first, second] as [TensorEntry, TensorEntry],
+          extent: Number(extent.toPrecision(3)),
+        };
+      }, (pair) => {
+        this.pair = pair;
+        this.view = { ...usualTensorView, scale: "fixed", fixed: pair.extent };
+      });
+    }
     const same = JSON.stringify([a, b, text]);
     if (text && same !== this.asked.same) {
       this.same = null;
@@ -166,7 +202,7 @@ export class CompareView extends LitElement {
   }
 
   private async ask<T>(
-    what: "changes" | "rows" | "same",
+    what: "changes" | "rows" | "same" | "pair",
     key: string,
     work: () => Promise<T>,
     take: (result: T) => void,
@@ -199,6 +235,7 @@ export class CompareView extends LitElement {
           : html`<p class="hint">Comparing all tensors …</p>`}</section>
         <section><h2>Rows of ${this.tensor || "a tensor"} that moved most</h2>${this.moved()}</section>
       </div>
+      <section><h2>${this.tensor || "A tensor"} in both, on one scale</h2>${this.both()}</section>
       <section><h2>The same text through both</h2>${this.prompt()}</section>
     `;
   }
@@ -228,7 +265,7 @@ export class CompareView extends LitElement {
       <div class="scroll">
         <table class="grid">
           <thead>
-            <tr><th></th>${kinds.map((kind) =>
+            <tr><td></td>${kinds.map((kind) =>
               html`<th scope="col">${kind.replace(".weight", "").replace(".", " ")}</th>`
             )}</tr>
           </thead>
@@ -288,7 +325,7 @@ export class CompareView extends LitElement {
               <th class="number">distance</th>
               <th class="number">relative</th>
               <th class="number">cosine</th>
-              <th></th>
+              <td></td>
             </tr>
           </thead>
           <tbody>${rows.map(({ row, token, distance, relative, cosine }) =>
@@ -305,6 +342,29 @@ export class CompareView extends LitElement {
         </table>
       </div>
     `;
+  }
+
+  private both() {
+    const { pair, service, view, vocabulary, pointed } = this;
+    if (!this.tensor) return html`<p class="hint">Choose a tensor from the grid.</p>`;
+    if (!pair) return this.trouble ? nothing : html`<p class="hint">Counting ${this.tensor} …</p>`;
+    return html`<div class="maps">${
+      pair.entries.map((entry, which) =>
+        html`
+          <div>
+            <p class="small"><i style="background: ${roleColour([this.a, this.b][which])}"></i><b>${[
+              this.a,
+              this.b,
+            ][which]}</b></p>
+            <tensor-view compact .most=${320} .source=${service} .entry=${entry} .vocabulary=${vocabulary}
+              .view=${view}
+              .pointed=${pointed} @view-change=${({ detail }: CustomEvent<TensorViewState>) =>
+                this.view = detail}
+              @point=${({ detail }: CustomEvent<typeof pointed>) => this.pointed = detail}></tensor-view>
+          </div>
+        `
+      )
+    }</div>`;
   }
 
   private prompt() {

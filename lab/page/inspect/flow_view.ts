@@ -82,7 +82,7 @@ export class FlowView extends LitElement {
               <th>gradient of</th>
               <th class="number">norm</th>
               <th class="number">rms</th>
-              <th></th>
+              <td></td>
             </tr>
           </thead>
           <tbody>${flow.stream.map(({ name, norm, rms }) =>
@@ -106,10 +106,10 @@ export class FlowView extends LitElement {
                 <th>weights of</th>
                 <th class="number">‖weight‖</th>
                 <th class="number">‖gradient‖</th>
-                <th></th>
+                <td></td>
                 <th class="number">‖gradient‖ ÷ ‖weight‖</th>
                 <th class="number">next update ÷ ‖weight‖</th>
-                <th></th>
+                <td></td>
               </tr>
             </thead>
             <tbody>${this.rows(flow.layers, flow.weights)}</tbody>

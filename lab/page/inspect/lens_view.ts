@@ -220,7 +220,7 @@ export class LensView extends LitElement {
     return html`
       <table>
         <thead>
-          <tr><th></th>${lens.positions.map((position) =>
+          <tr><td></td>${lens.positions.map((position) =>
             html`<th scope="col" title=${text(position)}>${position} <b>${text(position)}</b></th>`
           )}</tr>
         </thead>

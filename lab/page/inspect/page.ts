@@ -130,6 +130,7 @@ export class InspectPage extends LitElement {
     this.address = readAddress(location.search);
     if (this.address.prompt) this.prompt = this.address.prompt;
     if (this.address.model !== before.model) this.open();
+    else if (this.needsRun()) this.run();
   };
 
   private readonly onKey = (event: KeyboardEvent) => this.keys(event);
@@ -220,7 +221,10 @@ export class InspectPage extends LitElement {
     const { service } = this.running();
     const { opened, text, keep, identity } = this;
     if (!opened || this.busy) return;
-    this.busy = "Running the text";
+    const start = performance.now();
+    const tick = () => this.busy = `Running the text, ${duration(performance.now() - start)}`;
+    tick();
+    const ticking = setInterval(tick, 200);
     this.trouble = null;
     const before = this.capture;
     const flags = extras.slice(0, 3).map(({ pattern }) => pattern as string);
@@ -240,6 +244,7 @@ export class InspectPage extends LitElement {
     } catch (error) {
       if (this.opened === opened) this.say(error as Error);
     } finally {
+      clearInterval(ticking);
       this.busy = "";
     }
   }
@@ -473,7 +478,7 @@ export class InspectPage extends LitElement {
       case "compare":
         return html`
           <div class="other">${this.otherField()}</div>
-          <compare-view .service=${service} .a=${opened!.place}
+          <compare-view .service=${service} .vocabulary=${this.vocabulary} .a=${opened!.place}
             .b=${address.other} .text=${this.settled()}
             .tensor=${address.tensor.startsWith("weights/") ? address.tensor.slice("weights/".length) : ""}
             @tensor=${({ detail }: CustomEvent<string>) =>
@@ -548,6 +553,8 @@ export class InspectPage extends LitElement {
       </div>
       <tensor-view .source=${service} .entry=${entry} .vocabulary=${this
         .vocabulary} .tokens=${this.capture?.tokens ?? []}
+        @trouble=${(event: CustomEvent<Error>) =>
+          event.detail instanceof EngineLost && event.preventDefault()}
         .view=${address.view} @view-change=${({ detail }: CustomEvent<Address["view"]>) =>
           this.go({ view: detail })}></tensor-view>
     `;

@@ -34,8 +34,12 @@ export function cssColour(position: number, theme: Theme): string {
 
 /** Letters that can be read on it. */
 export function lettersOn(position: number, theme: Theme): string {
-  const [r, g, b] = colourAt(position, theme);
-  return 0.299 * r + 0.587 * g + 0.114 * b > 130 ? "#101318" : "#ffffff";
+  const [r, g, b] = colourAt(position, theme).map((channel) => {
+    const share = channel / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  // Where black and white have the same contrast, by WCAG 2.
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000000" : "#ffffff";
 }
 
 /** The theme that an element is shown in, told by its letters: bright ones stand on dark ground. */

@@ -67,8 +67,11 @@ export const paneStyle = css`
     color: var(--muted);
     font-size: 12px;
   }
+  .bad,
+  .down {
+    color: light-dark(#b03a26, #ee8f7c);
+  }
   .bad {
-    color: var(--negative);
     overflow-wrap: anywhere;
   }
   code,

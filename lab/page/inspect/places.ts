@@ -1,5 +1,5 @@
 /** Which models there are to choose from: those that ship with the demo, and those of the runs that the server tells of. */
-import { demoPlaces } from "../../workbench.ts";
+import { demoPlaces } from "../../demo/places.ts";
 
 export const demoModels = demoPlaces;
 

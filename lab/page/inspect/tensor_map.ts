@@ -9,6 +9,7 @@ import {
 } from "../../inspect/colour.ts";
 import type { Aggregate, Marginals, Overview, Rect } from "../../inspect/types.ts";
 import { significant } from "../numbers.ts";
+import { isExact } from "./cells.ts";
 import type { AxisLabels } from "./labels.ts";
 import { lettersOn } from "./palette.ts";
 import { type Extent, type Pixels, ticks } from "./viewport.ts";
@@ -68,11 +69,6 @@ function painted(layer: Layer, aggregate: Aggregate, { scale, theme, only }: Pai
     layer.painting = key;
   }
   return layer.bitmap;
-}
-
-/** Whether every cell of an overview is one element. */
-export function isExact({ width, height, rowStarts, columnStarts }: Overview): boolean {
-  return rowStarts[height] - rowStarts[0] === height && columnStarts[width] - columnStarts[0] === width;
 }
 
 export interface Mark {

@@ -3,25 +3,19 @@
  * pointer, dragging moves, a double click shows the whole again; a click pins a value, one with Shift pins a second beside it.
  */
 import { html, LitElement, nothing, type PropertyValues } from "lit";
-import {
-  aggregateOf,
-  chooseScale,
-  clippedShares,
-  type ColourScale,
-  type ScaleKind,
-  sharesScale,
-  valueAt,
-} from "../../inspect/colour.ts";
-import { shareBelow } from "../../inspect/quantiles.ts";
-import type { Aggregate, Histogram, Marginals, Overview, Rect, TensorEntry } from "../../inspect/types.ts";
-import { describeValue } from "../../inspect/value.ts";
-import { duration, percent, significant, size } from "../numbers.ts";
+import { chooseScale, type ColourScale } from "../../inspect/colour.ts";
+import type { Histogram, Marginals, Overview, Rect, TensorEntry } from "../../inspect/types.ts";
+import { duration, size } from "../numbers.ts";
+import { isExact, isFine, largest } from "./cells.ts";
 import { type AxisLabels, labelsOfEntry } from "./labels.ts";
 import { newestOnly } from "./newest.ts";
-import { aggregateNamed, aggregates, cssColour, scaleKinds, themeOf } from "./palette.ts";
+import { themeOf } from "./palette.ts";
 import type { TensorSource } from "./service.ts";
+import { controls } from "./tensor_controls.ts";
 import "./tensor_histogram.ts";
-import { draw, isExact, type Layer, layoutOf, type Scene } from "./tensor_map.ts";
+import { legend } from "./tensor_legend.ts";
+import { draw, type Layer, layoutOf, type Scene } from "./tensor_map.ts";
+import { cellLine, differenceLine, valueLine } from "./tensor_readout.ts";
 import "./tensor_rows.ts";
 import { type TensorViewState, usualTensorView } from "./tensor_view_state.ts";
 import { tensorViewStyle } from "./tensor_view_style.ts";
@@ -57,6 +51,8 @@ export class TensorView extends LitElement {
     view: { attribute: false },
     most: { type: Number },
     thumbnail: { attribute: false },
+    compact: { type: Boolean, reflect: true },
+    pointed: { attribute: false },
     at: { state: true },
     histogram: { state: true },
     trouble: { state: true },
@@ -77,6 +73,10 @@ export class TensorView extends LitElement {
   declare most: number;
   /** What is shown where there is nobody to aggregate: a picture of the whole, and what it is of. */
   declare thumbnail: { src: string; about: string } | null;
+  /** The map alone, without spread and rows. */
+  declare compact: boolean;
+  /** An element that a view beside this one points at. */
+  declare pointed: { row: number; column: number } | null;
   declare private at: Element_ | null;
   declare private histogram: Histogram | null;
   declare private trouble: string;
@@ -89,6 +89,8 @@ export class TensorView extends LitElement {
   private marginals: { rows: Marginals | null; columns: Marginals | null } = { rows: null, columns: null };
   private labels: { rows: AxisLabels; columns: AxisLabels } | null = null;
   private values = new Map<string, number>();
+  /** A tensor whose spread is still to be asked for. */
+  private fresh = false;
   private frame = 0;
   private width = 0;
   private readonly pointers = new Map<number, { x: number; y: number }>();
@@ -114,6 +116,8 @@ export class TensorView extends LitElement {
     this.view = usualTensorView;
     this.most = 560;
     this.thumbnail = null;
+    this.compact = false;
+    this.pointed = null;
     this.forget();
   }
 
@@ -161,7 +165,7 @@ export class TensorView extends LitElement {
       const before = changed.get("entry") as TensorEntry | null | undefined;
       if (changed.has("source") || before?.id !== this.entry?.id) {
         this.forget();
-        this.begin();
+        this.fresh = true;
       }
     }
     if (this.entry && (changed.has("entry") || changed.has("vocabulary") || changed.has("tokens"))) {
@@ -170,32 +174,45 @@ export class TensorView extends LitElement {
   }
 
   override updated(changed: PropertyValues<this>): void {
+    if (changed.has("pointed") && this.pointed) this.lookUp(this.pointed);
     const figure = this.renderRoot.querySelector(".figure");
     if (figure) this.resized.observe(figure);
-    if (changed.has("view") || changed.has("entry")) this.ask();
+    if (changed.has("view") || changed.has("entry") || changed.has("source")) this.ask();
+    if (this.fresh) this.askHistogram();
+    this.fresh = false;
     this.schedule();
   }
 
   // ---- asking ----
 
-  /** Spread and norms of a tensor that has just come into view. */
-  private begin(): void {
+  /** Has the spread counted of a tensor that has just come into view; the map, asked for before it, is drawn before it. */
+  private askHistogram(): void {
     const { entry, source } = this;
     if (!entry || !source) return;
-    const still = <T>(take: (result: T) => void) => (result: T) => {
-      if (this.entry?.id === entry.id && this.source === source) take(result);
-    };
-    const failed = still((error: Error) => this.fail(error));
-    source.histogram(entry.id).then(still((histogram: Histogram) => this.histogram = histogram), failed);
+    source.histogram(entry.id).then(
+      (histogram) => this.shows(entry, source) && (this.histogram = histogram),
+      (error) => this.shows(entry, source) && this.fail(error),
+    );
+  }
+
+  /** Norms are asked for once there is something to see: of a large tensor each takes as long as the map. */
+  private askMarginals(): void {
+    const { entry, source } = this;
+    if (!entry || !source) return;
     for (const axis of ["rows", "columns"] as const) {
       source.marginals(entry.id, axis).then(
-        still((marginals: Marginals) => {
+        (marginals) => {
+          if (!this.shows(entry, source)) return;
           this.marginals = { ...this.marginals, [axis]: marginals };
           this.requestUpdate();
-        }),
-        failed,
+        },
+        (error) => this.shows(entry, source) && this.fail(error),
       );
     }
+  }
+
+  private shows(entry: TensorEntry, source: TensorSource): boolean {
+    return this.entry?.id === entry.id && this.source === source;
   }
 
   private get rect(): Rect {
@@ -212,7 +229,7 @@ export class TensorView extends LitElement {
   private ask(): void {
     if (!this.entry || !this.source || this.width < 100) return;
     const { map } = this.layout, { rect } = this;
-    if (this.layers.some(({ overview }) => sameRect(overview.rect, rect) && fine(overview, map))) {
+    if (this.layers.some(({ overview }) => sameRect(overview.rect, rect) && isFine(overview, map))) {
       this.pending = null;
       return;
     }
@@ -226,6 +243,7 @@ export class TensorView extends LitElement {
   }
 
   private take(overview: Overview, rect: Rect): void {
+    if (this.layers.length === 0) this.askMarginals();
     const layer = { overview, bitmap: document.createElement("canvas"), painting: "" };
     const whole = this.layers.filter((one) => isWhole(one.overview.rect, this.entry!)).slice(-1);
     const others = this.layers.filter((one) => !whole.includes(one)).slice(-mostLayers);
@@ -239,9 +257,10 @@ export class TensorView extends LitElement {
   }
 
   private fail(error: Error): void {
-    this.trouble = error.message;
     this.pending = null;
-    this.dispatchEvent(new CustomEvent("trouble", { detail: error }));
+    // Whoever tells of it elsewhere prevents that it is told of here.
+    const told = !this.dispatchEvent(new CustomEvent("trouble", { detail: error, cancelable: true }));
+    if (!told) this.trouble = error.message;
   }
 
   // ---- drawing ----
@@ -271,7 +290,7 @@ export class TensorView extends LitElement {
       rowNorms: this.marginals.rows,
       columnNorms: this.marginals.columns,
       labels: this.labels!,
-      at: this.at,
+      at: this.at ?? this.pointed,
       marks: this.view.pins.map((pin, i) => ({ ...pin, letter: "AB"[i] })),
       ink: { text: color, muted: caretColor, rule: borderTopColor, accent: outlineColor },
       font: fontFamily,
@@ -284,10 +303,10 @@ export class TensorView extends LitElement {
     const [layer] = this.layers;
     if (aggregate === "zeros") return { kind: "fixed", extent: 1 };
     if (aggregate === "nonFinite") {
-      return { kind: "fixed", extent: Math.max(1, most(layer?.overview.nonFinite)) };
+      return { kind: "fixed", extent: Math.max(1, largest(layer?.overview.nonFinite)) };
     }
     if (this.histogram) return chooseScale(this.histogram, { kind, extent });
-    return { kind, extent: extent ?? (most(layer?.overview.extreme) || 1) };
+    return { kind, extent: extent ?? (largest(layer?.overview.extreme) || 1) };
   }
 
   // ---- moving about ----
@@ -390,11 +409,16 @@ export class TensorView extends LitElement {
 
   private point(event: PointerEvent): void {
     const { x, y, inside } = this.pointOf(event);
-    if (!inside) return void (this.at = null);
+    if (!inside) return this.pointAt(null);
     const element = elementAt(this.rect, this.entry!, this.layout.map, x, y);
     if (this.at?.row === element.row && this.at.column === element.column) return;
-    this.at = element;
+    this.pointAt(element);
     this.lookUp(element);
+  }
+
+  private pointAt(element: { row: number; column: number } | null): void {
+    this.at = element;
+    this.dispatchEvent(new CustomEvent("point", { detail: element }));
   }
 
   /** Has an element's value fetched, unless it is on show already. */
@@ -462,7 +486,12 @@ export class TensorView extends LitElement {
     }
     const height = this.width >= 100 ? this.layout.height : 200;
     return html`
-      ${this.controls()}
+      ${controls(this.view, this.histogram, {
+        change: (change) => this.change(change),
+        zoom: (factor) => this.zoom(factor),
+        extent: () => this.scale().extent,
+        go: (row, column) => this.showElement(row, column),
+      })}
       <div class="figure" style="height: ${height}px">
         <canvas tabindex="0" role="application" aria-roledescription="heat map" style="height: ${height}px"
           aria-label="${entry.name}, ${entry.rows} rows and ${entry
@@ -470,15 +499,34 @@ export class TensorView extends LitElement {
           aria-busy=${this.pending !== null}
           @wheel=${this.onWheel} @pointerdown=${this.onPointerDown} @pointermove=${this.onPointerMove}
           @pointerup=${this.onPointerUp} @pointercancel=${this.onPointerUp}
-          @pointerleave=${() => this.at = null} @keydown=${this.onKey}
+          @pointerleave=${() => this.pointAt(null)} @keydown=${this.onKey}
           @dblclick=${() => this.change({ rect: undefined })}></canvas>
         ${this.layers.length === 0 ? this.firstWait() : nothing}
       </div>
-      ${this.legend()}
+      ${legend({
+        scale: this.scale(),
+        aggregate: this.view.aggregate,
+        theme: themeOf(this),
+        histogram: this.histogram,
+        overview: this.answered?.overview ?? null,
+        cost: this.answered &&
+          (this.pending !== null
+            ? "Aggregating …"
+            : `${size(this.answered.overview.cost.bytes)} read, ${duration(this.answered.milliseconds)}`),
+      })}
+      ${this.trouble && this.layers.length > 0
+        ? html`<p class="trouble" role="alert">${this.trouble}</p>`
+        : nothing}
       ${this.readout()}
+      ${this.compact ? nothing : this.below(labels.rows)}
+    `;
+  }
+
+  private below(rows: AxisLabels) {
+    return html`
       <div class="below">
         ${this.spread()}
-        <tensor-rows .labels=${labels.rows} .marginals=${this.marginals.rows} count=${entry.rows}
+        <tensor-rows .labels=${rows} .marginals=${this.marginals.rows} count=${this.entry!.rows}
           @go=${({ detail }: CustomEvent<number>) =>
             this.showElement(detail, Math.floor((this.rect.column0 + this.rect.column1) / 2))}></tensor-rows>
       </div>
@@ -489,103 +537,6 @@ export class TensorView extends LitElement {
     return this.trouble
       ? html`<p class="wait bad" role="alert">${this.trouble}</p>`
       : html`<p class="wait">Aggregating ${size(this.entry!.bytes)} of ${this.entry!.name} …</p>`;
-  }
-
-  private controls() {
-    const { aggregate, scale, fixed, only } = this.view;
-    const value = (event: Event) => (event.target as HTMLSelectElement).value;
-    return html`
-      <div class="controls">
-        <label>Cells <select @change=${(event: Event) =>
-          this.change({ aggregate: value(event) as Aggregate })}>
-          ${aggregates.map(({ name, label }) =>
-            html`<option value=${name} ?selected=${name === aggregate}>${label}</option>`
-          )}
-        </select></label>
-        <label>Colours <select @change=${(event: Event) => this.chooseScale(value(event) as ScaleKind)}>
-          ${scaleKinds.map(({ kind, label }) =>
-            html`<option value=${kind} ?selected=${kind === scale}>${label}</option>`
-          )}</select></label>
-        ${scale === "fixed"
-          ? html`<label>±<input type="number" step="any" min="0" aria-label="High end of the colours" .value=${
-            String(fixed ?? "")
-          }
-          @change=${(event: Event) =>
-            Number(value(event)) > 0 && this.change({ fixed: Number(value(event)) })}></label>`
-          : nothing}
-        ${only
-          ? html`
-            <button type="button"
-              @click=${() => this.change({ only: undefined })}>Only ${significant(only.low)} … ${significant(
-                only.high,
-              )} <span aria-hidden="true">×</span><span class="unseen">: show all</span></button>
-          `
-          : nothing}
-        ${this.flag()}
-        <span class="zoom" role="group" aria-label="Zoom">
-          <button type="button" aria-label="Zoom out" @click=${() => this.zoom(1 / 2)}>−</button>
-          <button type="button" aria-label="Zoom in" @click=${() => this.zoom(2)}>+</button>
-          <button type="button" @click=${() => this.change({ rect: undefined })}
-            ?disabled=${!this.view.rect}>Whole</button>
-        </span>
-      </div>
-    `;
-  }
-
-  private chooseScale(scale: ScaleKind): void {
-    // A scale that is to be kept is the one on show.
-    const fixed = scale === "fixed" ? Number(this.scale().extent.toPrecision(3)) : undefined;
-    this.change({ scale, fixed });
-  }
-
-  private flag() {
-    const { histogram } = this;
-    if (!histogram || histogram.finite === histogram.count) return nothing;
-    const { nan, plusInfinity, minusInfinity, firstNonFinite } = histogram;
-    const counts = [[nan, "NaN"], [plusInfinity, "+∞"], [minusInfinity, "−∞"]] as const;
-    return html`<button type="button" class="flag" @click=${() =>
-      firstNonFinite && this.showElement(firstNonFinite.row, firstNonFinite.column)}>${
-      counts.filter(([count]) => count > 0).map(([count, name]) => `${count.toLocaleString("en")} ${name}`)
-        .join(", ")
-    }: show the first</button>`;
-  }
-
-  private legend() {
-    const scale = this.scale(), { aggregate } = this.view, theme = themeOf(this);
-    const { signed, about } = aggregateNamed(aggregate);
-    const stops = Array.from({ length: 21 }, (_, i) => {
-      const position = signed ? i / 10 - 1 : i / 20;
-      return `${cssColour(position, theme)} ${i * 5}%`;
-    });
-    const own = sharesScale(aggregate);
-    const clipped = this.histogram && own ? clippedShares(this.histogram, scale) : null;
-    const beyond = clipped && (signed ? clipped : { below: 0, above: clipped.below + clipped.above });
-    const { answered } = this;
-    return html`
-      <div class="legend">
-        <span class="scale">
-          <span class="bar ${beyond?.below ? "below" : ""} ${beyond?.above ? "above" : ""}"
-            style="background: linear-gradient(to right, ${stops.join(", ")})"></span>
-          <span class="ends"><span>${signed ? significant(-scale.extent) : "0"}</span><span>${signed
-            ? "0"
-            : significant(valueAt(scale, 0.5), 2)}</span><span>${significant(scale.extent)}</span></span>
-        </span>
-        <p>${answered
-          ? isExact(answered.overview)
-            ? "Each cell is one element."
-            : `Each cell is ${about} of ${cellSize(answered.overview)}.`
-          : ""} ${own ? scaleKinds.find(({ kind }) => kind === scale.kind)!.about : ""}${beyond && clipped
-          ? beyondText(beyond, signed)
-          : ""}
-        ${answered
-          ? html`<span class="cost">${
-            this.pending !== null
-              ? "Aggregating …"
-              : html`${size(answered.overview.cost.bytes)} read, ${duration(answered.milliseconds)}`
-          }</span>`
-          : nothing}</p>
-      </div>
-    `;
   }
 
   private spread() {
@@ -600,14 +551,20 @@ export class TensorView extends LitElement {
   }
 
   private readout() {
-    const { pins } = this.view;
-    const lines = pins.map((pin, i) => this.line(pin, "AB"[i]));
+    const { pins } = this.view, at = this.at ?? this.pointed;
+    const line = (element: { row: number; column: number }, letter: string) => {
+      const value = this.valueAtElement(element);
+      if (value === undefined) this.lookUp(element);
+      return valueLine(element, value, this.labels!, this.histogram, letter);
+    };
+    const overview = this.layers.at(-1)?.overview;
+    const [a, b] = pins.map((pin) => this.valueAtElement(pin));
     return html`<div class="readout">
-      ${this.at ? this.line(this.at, "") : nothing}${this.at ? this.cellLine(this.at) : nothing}
-      ${lines}
-      ${pins.length === 2 ? this.difference() : nothing}
+      ${at ? line(at, "") : nothing}${at && overview ? cellLine(overview, at) : nothing}
+      ${pins.map((pin, i) => line(pin, "AB"[i]))}
+      ${a !== undefined && b !== undefined ? differenceLine(a, b) : nothing}
       ${
-      !this.at && pins.length === 0
+      !at && pins.length === 0 && !this.compact
         ? html`
           <p
             class="hint">Point at the map for a value; a click pins it, Shift and a click pin a second. Wheel or pinch zooms, with
@@ -617,116 +574,6 @@ export class TensorView extends LitElement {
     }
     </div>`;
   }
-
-  private line(element: { row: number; column: number }, letter: string) {
-    const value = this.valueAtElement(element);
-    if (value === undefined && letter) this.lookUp(element);
-    const { rows, columns } = this.labels!;
-    const { histogram } = this;
-    const where = html`[<b>${rows.long(element.row)}</b>, <b>${columns.long(element.column)}</b>]`;
-    if (value === undefined) return html`<p>${letter && html`<i>${letter}</i>`}${where} …</p>`;
-    const { text, hex, ulp } = describeValue(value);
-    const finite = Number.isFinite(value);
-    return html`<p>${letter ? html`<i>${letter}</i>` : nothing}${where}
-      <output>${text.replace("-", "−")}</output> <span>${hex}${finite ? `, ulp ${significant(ulp)}` : ""}${
-      finite && histogram
-        ? `, above ${percent(shareBelow(histogram, value))} of all${
-          histogram.deviation > 0 ? `, z ${significant((value - histogram.mean) / histogram.deviation)}` : ""
-        }`
-        : ""
-    }</span></p>`;
-  }
-
-  /** What the cell under the pointer comes to, where it is more than one element. */
-  private cellLine({ row, column }: { row: number; column: number }) {
-    const overview = this.layers.at(-1)?.overview;
-    if (!overview || isExact(overview)) return nothing;
-    const y = cellOf(overview.rowStarts, row), x = cellOf(overview.columnStarts, column);
-    if (y < 0 || x < 0) return nothing;
-    const i = y * overview.width + x;
-    const rows = [overview.rowStarts[y], overview.rowStarts[y + 1]];
-    const columns = [overview.columnStarts[x], overview.columnStarts[x + 1]];
-    const range = ([low, high]: number[]) => high - low === 1 ? `${low}` : `${low}–${high - 1}`;
-    const elements = (rows[1] - rows[0]) * (columns[1] - columns[0]);
-    if (elements === 1) return nothing;
-    return html`
-      <p
-        class="cell">in the cell of rows ${range(rows)}, columns ${range(columns)}: extreme ${significant(
-          overview.extreme[i],
-        )}, mean ${significant(overview.mean[i])}, rms ${significant(
-          overview.rms[i],
-        )}, deviation ${significant(aggregateOf(one(overview, i), "deviation")[0])}${overview.zeros[i] > 0
-          ? `, ${overview.zeros[i]} zeros`
-          : ""}${overview.nonFinite[i] > 0 ? `, ${overview.nonFinite[i]} not finite` : ""}</p>
-    `;
-  }
-
-  private difference() {
-    const [a, b] = this.view.pins.map((pin) => this.valueAtElement(pin));
-    if (a === undefined || b === undefined) return nothing;
-    return html`<p><i>B − A</i><output>${significant(b - a, 7)}</output> <span>B ÷ A ${
-      significant(b / a, 5)
-    }</span></p>`;
-  }
-}
-
-/** Whether an overview is as fine as a map of that size can show. */
-function fine(overview: Overview, map: { width: number; height: number }): boolean {
-  return isExact(overview) ||
-    overview.width >= Math.floor(map.width) && overview.height >= Math.floor(map.height) ||
-    (overview.width >= Math.min(Math.floor(map.width), span(overview.columnStarts)) &&
-      overview.height >= Math.min(Math.floor(map.height), span(overview.rowStarts)));
-}
-
-/** The largest magnitude. */
-function most(values: Float32Array | Uint32Array = new Uint32Array()): number {
-  let largest = 0;
-  for (const value of values) largest = Math.max(largest, Math.abs(value));
-  return largest;
-}
-
-function beyondText({ below, above }: { below: number; above: number }, signed: boolean): string {
-  if (below + above === 0) return ", nothing beyond.";
-  return signed
-    ? `; of all elements ${percent(below)} are below and ${percent(above)} above.`
-    : `; ${percent(above)} of all elements are beyond.`;
-}
-
-const span = (starts: Uint32Array) => starts[starts.length - 1] - starts[0];
-
-function cellOf(starts: Uint32Array, element: number): number {
-  if (element < starts[0] || element >= starts[starts.length - 1]) return -1;
-  let low = 0, high = starts.length - 1;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (starts[middle] <= element) low = middle;
-    else high = middle;
-  }
-  return low;
-}
-
-/** How many elements a cell is of, as text; cells of one overview differ by one at most. */
-function cellSize({ rowStarts, columnStarts, width, height }: Overview): string {
-  const side = (starts: Uint32Array, cells: number) => {
-    const each = span(starts) / cells;
-    return Number.isInteger(each) ? `${each}` : `about ${significant(each, 3)}`;
-  };
-  return `${side(rowStarts, height)} × ${side(columnStarts, width)} elements`;
-}
-
-/** One cell of an overview as an overview. */
-function one(overview: Overview, i: number): Overview {
-  const part = <T extends Float32Array | Uint32Array>(all: T) => all.slice(i, i + 1) as T;
-  return {
-    ...overview,
-    width: 1,
-    height: 1,
-    extreme: part(overview.extreme),
-    mean: part(overview.mean),
-    rms: part(overview.rms),
-    zeros: part(overview.zeros),
-    nonFinite: part(overview.nonFinite),
-  };
 }
 
 customElements.define("tensor-view", TensorView);

@@ -73,6 +73,9 @@ export const tensorViewStyle = css`
     outline-color: var(--accent);
     font-family: var(--mono);
   }
+  :host([compact]) .readout {
+    min-height: 3.2em;
+  }
   .wait {
     position: absolute;
     inset: 40% 0 auto;
@@ -80,10 +83,13 @@ export const tensorViewStyle = css`
     margin: 0;
     color: var(--muted);
   }
+  .trouble,
   .bad {
-    color: var(--negative);
-    inset: 30% 24px auto;
+    color: light-dark(#b03a26, #ee8f7c);
     overflow-wrap: anywhere;
+  }
+  .bad {
+    inset: 30% 24px auto;
   }
   .legend {
     display: flex;

@@ -106,7 +106,11 @@ gpuTest("a checkpoint's moments are looked at tensor by tensor, and its next upd
         relative > 0 && largest > 0 && largest <= 3 * rule.learningRate
       ),
     );
+    const persistent = gpu.memory.plan().filter(({ name }) => /Moment of/.test(name)).length;
+    assert(persistent > 0 && persistent <= 4, `${persistent} moments are kept`);
     await bench.close(place);
+    await inspect.tensors("base"); // whoever asks next finds the place closed
+    assertEquals(gpu.memory.plan().filter(({ name }) => /Moment of/.test(name)), []);
     await bench.close("base");
     model.parameters.drop();
   } finally {

@@ -92,6 +92,11 @@ gpuTest("the logit lens is transformers' hidden states through norm and head", a
   const some = await inspect.logitLens(capture.id, [7, 2], 3);
   assertEquals(some.positions, [2, 7]);
   assertEquals(some.depths[1].cells[1].top, depths[1].cells[7].top.slice(0, 3));
+  await bench.close(a); // the weights are opened again for it
+  assertEquals(
+    (await inspect.logitLens(capture.id, [7], 3)).depths[1].cells[0].top,
+    depths[1].cells[7].top.slice(0, 3),
+  );
   await inspect.release(capture.id);
   await bench.close(a);
 });

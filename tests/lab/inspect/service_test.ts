@@ -4,14 +4,15 @@ import { heatMapReference } from "../../../kernels/heat_map.ts";
 import { histogramReference } from "../../../kernels/histogram.ts";
 import { attentionMapReference, thumbnailReference } from "../../../kernels/attention_map.ts";
 import { matrixOf } from "../../../kernels/matrix.ts";
-import { valuesOf } from "../../../lab/inspect/look.ts";
+import { countsOf, marginalsOf, overviewOf, valuesOf } from "../../../lab/inspect/look.ts";
 import { mostValues } from "../../../lab/inspect/types.ts";
 import { inspectService } from "../../../lab/inspect/service.ts";
-import { NoSuchTensor } from "../../../lab/inspect/tensors.ts";
-import { loadQwen2, readByName, ropeShape } from "../../../lab/qwen2.ts";
+import { findTensor, NoSuchTensor, parameterEntries } from "../../../lab/inspect/tensors.ts";
+import { allocateQwen2, loadQwen2, readByName, readQwen2Config, ropeShape } from "../../../lab/qwen2.ts";
+import { scores } from "../../../lab/scoring.ts";
 import { rate } from "../../../lab/writing.ts";
-import { assertClose, gpuTest } from "../../kernels/testing.ts";
-import { publicFolder, testBench } from "./bench.ts";
+import { assertClose, gpuTest, normals } from "../../kernels/testing.ts";
+import { goldenFolder, publicFolder, testBench } from "./bench.ts";
 
 const ids = [300, 400, 500, 600, 700, 310, 320, 330, 340, 350, 360, 370];
 
@@ -377,4 +378,80 @@ gpuTest("no more than 65,536 values are handed out at once", async (gpu) => {
   );
   assertEquals((await valuesOf(gpu, matrixOf(tensor), { ...all, row1: 256 })).values.length, mostValues);
   gpu.release(tensor);
+});
+
+gpuTest("tiny and huge numbers have their root mean squares, by cells, rows and altogether", async (gpu) => {
+  for (const size of [1e-30, 1e30]) {
+    const x = normals(50 * 40, 3, size);
+    const tensor = gpu.from(x, [50, 40], "x"), matrix = matrixOf(tensor);
+    const rms = Math.sqrt(x.reduce((sum, value) => sum + (value / size) ** 2, 0) / x.length);
+    assertClose([(await countsOf(gpu, matrix)).rms / size], [rms]);
+    const rect = { row0: 0, row1: 50, column0: 0, column1: 40 };
+    assertClose([(await overviewOf(gpu, matrix, rect, 1, 1)).rms[0] / size], [rms]);
+    const { norm } = await marginalsOf(gpu, matrix, "columns");
+    assertClose([Math.sqrt(norm.reduce((sum, value) => sum + (value / size) ** 2, 0) / x.length)], [rms]);
+    gpu.release(tensor);
+  }
+});
+
+gpuTest(
+  "a reward model's captures have a score, whose gradient flows; of tokens it says nothing",
+  async (gpu) => {
+    const bench = testBench(gpu), inspect = inspectService(bench);
+    const place = "golden/qwen2_reward", text = { kind: "ids", ids: [5, 17, 3, 60, 22, 9] } as const;
+    const capture = await inspect.capture({ place, text, gradients: true });
+    const { model } = await bench.open(place);
+    const [[expected]] = await scores(gpu, model, [{ tokens: text.ids, positions: [5] }], 100);
+    assertAlmostEquals(capture.score!, expected, 1e-5);
+    assertEquals([capture.loss, capture.flow!.layers.at(-1)!.name], [undefined, "score"]);
+    assert(capture.flow!.stream.every(({ norm }) => norm > 0));
+    assertEquals(capture.tokens[1], { id: 17, text: "[17]" });
+    await assertRejects(() => inspect.logitLens(capture.id), RangeError, "says nothing of the next token");
+    await assertRejects(
+      () => inspect.alternatives([place], text),
+      RangeError,
+      "says nothing of the next token",
+    );
+    await assertRejects(
+      () => inspect.capture({ place, text: { kind: "text", text: "Hello" } }),
+      RangeError,
+      "no tokenizer",
+    );
+    await inspect.release(capture.id);
+    await bench.close(place);
+  },
+);
+
+gpuTest("a table in several ranges is one matrix, by our name and the published one", async (gpu) => {
+  const config = {
+    ...(await readQwen2Config(diskFiles(), `${goldenFolder}/qwen2_tied`)),
+    vocabulary: 300_000,
+    layers: 1,
+  };
+  const model = allocateQwen2(gpu, config, "wide");
+  assertEquals(model.embedding.length, 2); // 64 MiB a range
+  const all = parameterEntries(model, "wide#weights/", "weight");
+  const { entry, matrix } = findTensor(all, "wide#weights/", "model.embed_tokens.weight");
+  assertEquals([entry.rows, entry.shape, matrix.parts.length], [300_000, [300_000, config.hiddenSize], 2]);
+  const seam = model.embedding[0].shape[0], at = seam * config.hiddenSize - 2;
+  gpu.upload(model.embedding[0], Float32Array.of(3, 4), at);
+  gpu.upload(model.embedding[1], Float32Array.of(-5, 6));
+  const { values } = await valuesOf(gpu, matrix, {
+    row0: seam - 1,
+    row1: seam + 1,
+    column0: 0,
+    column1: config.hiddenSize,
+  });
+  assertEquals([...values].filter((value) => value !== 0), [3, 4, -5, 6]);
+  const overview = await overviewOf(
+    gpu,
+    matrix,
+    { row0: 0, row1: 300_000, column0: 0, column1: config.hiddenSize },
+    1,
+    1,
+  );
+  assertEquals([overview.extreme[0], overview.zeros[0]], [6, 300_000 * config.hiddenSize - 4]);
+  const counts = await countsOf(gpu, matrix);
+  assertEquals([counts.min, counts.max, counts.finite - counts.zeros], [-5, 6, 4]);
+  model.parameters.drop();
 });

@@ -9,7 +9,8 @@ import type { DisplayOutput } from "../../../lab/notebook/ipynb.ts";
 import type { ValueRecord } from "../../../lab/notebook/records.ts";
 import { randomStream } from "../../../lab/notebook/random_stream.ts";
 import { directly } from "../../../lab/notebook/transport.ts";
-import { isDemoPlace, Workbench } from "../../../lab/workbench.ts";
+import { shippedFolder } from "../../../lab/demo/places.ts";
+import { Workbench } from "../../../lab/workbench.ts";
 import { testRuntime } from "../../kernels/testing.ts";
 
 const shipped = decodeURIComponent(new URL("../../../public", import.meta.url).pathname);
@@ -18,7 +19,10 @@ export function testBench(): Workbench {
   const files = diskFiles();
   return new Workbench({
     openGpu: () => openGpu(testRuntime),
-    locate: (place) => ({ files, folder: isDemoPlace(place) ? `${shipped}/demo/${place}` : place }),
+    locate(place) {
+      const below = shippedFolder(place);
+      return { files, folder: below === undefined ? place : `${shipped}/${below}` };
+    },
     shipped: { files, folder: shipped },
   });
 }

@@ -4,7 +4,7 @@ import type { Page } from "playwright-core";
 import { buildPage, serveLab } from "../../../headless/lab.ts";
 import { memoryFiles } from "../../../lab/bytes.ts";
 import type { Lab } from "../../../lab/page/worker.ts";
-import { covering, covers, keptWeights, listKept } from "../../../lab/page/kept_weights.ts";
+import { covering, covers, keptWeights, listKept } from "../../../lab/page/storage/kept_weights.ts";
 import type { Files } from "../../../lab/bytes.ts";
 import { browserTest, closeBrowser, openBrowser } from "./browser.ts";
 
@@ -150,7 +150,9 @@ const contract = `
 
 browserTest("the browser's private file system keeps the contract of Files", async () => {
   const { build } = await import("vite");
-  const entry = decodeURIComponent(new URL("../../../lab/page/private_files.ts", import.meta.url).pathname);
+  const entry = decodeURIComponent(
+    new URL("../../../lab/page/storage/private_files.ts", import.meta.url).pathname,
+  );
   const bundle = await build({
     configFile: false,
     logLevel: "silent",

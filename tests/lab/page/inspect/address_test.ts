@@ -48,9 +48,15 @@ Deno.test("every view comes back from its address", () => {
   assertEquals(readAddress(writeAddress(text)).prompt?.text, "Once upon");
 });
 
+Deno.test("rows alone are of all columns", () => {
+  const { view } = readAddress("?rows=0~3000");
+  assertEquals(view.rect, { row0: 0, row1: 3000, column0: 0, column1: Infinity });
+  assertEquals(writeAddress({ ...usualAddress, view }), "?rows=0%7E3000");
+});
+
 Deno.test("what an address cannot mean is as usual", () => {
   const read = readAddress(
-    "?pane=nowhere&layer=-1&rows=a~b&columns=1~2&pins=x~3.4&colours=mauve&high=-2&scale=loud",
+    "?pane=nowhere&layer=-1&rows=a~b&columns=1&pins=x~3.4&colours=mauve&high=-2&scale=loud",
   );
   assertEquals(read.pane, "tensor");
   assertEquals(read.layer, 0);

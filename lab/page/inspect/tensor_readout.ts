@@ -1,0 +1,66 @@
+/** Single values in words: where they are, all that is known of them, and what their cell comes to. */
+import { html, nothing } from "lit";
+import { shareBelow } from "../../inspect/quantiles.ts";
+import type { Histogram, Overview } from "../../inspect/types.ts";
+import { describeValue } from "../../inspect/value.ts";
+import { percent, significant } from "../numbers.ts";
+import { cellAt } from "./cells.ts";
+import type { AxisLabels } from "./labels.ts";
+
+interface Element_ {
+  row: number;
+  column: number;
+}
+
+/** @param value undefined until it is there */
+export function valueLine(
+  { row, column }: Element_,
+  value: number | undefined,
+  { rows, columns }: { rows: AxisLabels; columns: AxisLabels },
+  histogram: Histogram | null,
+  letter: string,
+) {
+  const mark = letter ? html`<i>${letter}</i>` : nothing;
+  const where = html`[<b>${rows.long(row)}</b>, <b>${columns.long(column)}</b>]`;
+  if (value === undefined) return html`<p>${mark}${where} …</p>`;
+  const { text, hex, ulp } = describeValue(value);
+  const facts = [hex];
+  if (Number.isFinite(value)) {
+    facts.push(`ulp ${significant(ulp)}`);
+    if (histogram) facts.push(`above ${percent(shareBelow(histogram, value))} of all`);
+    if (histogram && histogram.deviation > 0) {
+      facts.push(`z ${significant((value - histogram.mean) / histogram.deviation)}`);
+    }
+  }
+  return html`<p>${mark}${where} <output>${
+    text.replaceAll("-", "−").replace("Infinity", "∞")
+  }</output> <span>${facts.join(", ")}</span></p>`;
+}
+
+/** What the cell that an element is in comes to, where it is of more than one. */
+export function cellLine(overview: Overview, element: Element_) {
+  const cell = cellAt(overview, element);
+  if (!cell) return nothing;
+  const { extreme, mean, rms, zeros, nonFinite } = overview;
+  const { index, rows, columns } = cell;
+  if ((rows[1] - rows[0]) * (columns[1] - columns[0]) === 1) return nothing;
+  const range = ([from, to]: [number, number]) => to - from === 1 ? `${from}` : `${from}–${to - 1}`;
+  const deviation = Math.sqrt(Math.max(0, rms[index] ** 2 - mean[index] ** 2));
+  const facts = [
+    `extreme ${significant(extreme[index])}`,
+    `mean ${significant(mean[index])}`,
+    `rms ${significant(rms[index])}`,
+    `deviation ${significant(deviation)}`,
+    ...zeros[index] > 0 ? [`${zeros[index]} zeros`] : [],
+    ...nonFinite[index] > 0 ? [`${nonFinite[index]} not finite`] : [],
+  ];
+  return html`<p class="cell">in the cell of rows ${range(rows)}, columns ${range(columns)}: ${
+    facts.join(", ")
+  }</p>`;
+}
+
+export function differenceLine(a: number, b: number) {
+  return html`<p><i>B − A</i><output>${significant(b - a, 7)}</output> <span>B ÷ A ${
+    significant(b / a, 5)
+  }</span></p>`;
+}

@@ -1,0 +1,464 @@
+/** The notebook page in a real browser: from clean to certified, what edits make stale, what is kept, keys, and every state that is no success. */
+import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
+import type { Page } from "playwright-core";
+import { parseNotebook, serialiseNotebook } from "../../../lab/notebook/ipynb.ts";
+import { browserTest, closeBrowser } from "./browser.ts";
+import {
+  cell,
+  idle,
+  leaveEditor,
+  notebookOf,
+  openFile,
+  outputOf,
+  runAll,
+  savedFile,
+  statusOf,
+  testNotebook,
+  withNotebook,
+  writeNotebook,
+} from "./notebook_page.ts";
+
+const root = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
+const testFile = () => Deno.readTextFile(testNotebook);
+
+/** Puts the keyboard on a cell as a whole. */
+const choose = (page: Page, position: number) => cell(page, position).locator("section.cell").focus();
+
+/** Writes a source over a cell's, by hand. */
+async function rewrite(page: Page, position: number, source: string): Promise<void> {
+  await choose(page, position);
+  await page.keyboard.press("Enter");
+  await page.locator(".cm-content").waitFor();
+  await page.keyboard.press("ControlOrMeta+a");
+  await page.keyboard.insertText(source);
+  await leaveEditor(page);
+}
+
+browserTest("what the page loads before it can be read is at most 200 KiB, compressed", async () => {
+  await withNotebook(async ({ page, open, address }) => {
+    const asked: string[] = [];
+    page.on("request", (request) => asked.push(request.url().slice(address.length)));
+    const start = performance.now();
+    await open();
+    await page.getByText("Stored with the notebook").waitFor();
+    const took = performance.now() - start;
+    await page.waitForTimeout(2500); // what loads when there is nothing else to do
+    let total = 0;
+    for (const path of asked) {
+      if (path.startsWith("data:") || path.startsWith("notebooks/")) continue;
+      const bytes = await Deno.readFile(`${root}dist/${path || "index.html"}`);
+      const packed = new Blob([bytes]).stream().pipeThrough(new CompressionStream("gzip"));
+      total += (await new Response(packed).arrayBuffer()).byteLength;
+    }
+    assert(total > 40 * 1024 && total <= 200 * 1024, `${total} bytes: ${asked.join(", ")}`);
+    assert(!asked.some((path) => /worker|editor|sandbox|demo\//.test(path)), asked.join(", "));
+    assert(took < 8000, `${took} ms`);
+  });
+});
+
+for (const shipped of [false, true]) {
+  const which = shipped ? "the shipped notebook" : "a notebook";
+  browserTest(`${which} is certified by a run from clean, and its file comes out as it went in`, async () => {
+    const file = shipped
+      ? await Deno.readTextFile(`${root}public/notebooks/welcome.ipynb`)
+      : await testFile();
+    await withNotebook(async ({ page, open }) => {
+      await open();
+      assertMatch(await page.locator(".bar .standing").innerText(), /^stored/);
+      assertEquals(await savedFile(page), file);
+      assertEquals(await runAll(page), "certified");
+      const code = await page.locator("section.cell.code").count();
+      assertEquals(await page.locator("section.cell.code.verified").count(), code);
+      // What is verified keeps what was stored: the file has no difference.
+      assertEquals(await savedFile(page), file);
+    }, { shipped });
+  });
+}
+
+browserTest("a result that differs is said, where and by how much, until it is taken", async () => {
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    const forged = parseNotebook("welcome", new TextEncoder().encode(await testFile()));
+    const { values } = (forged.cells[3] as {
+      metadata: { lab: { values: { sketch: { samples: number[] }; digest: string }[] } };
+    })
+      .metadata.lab;
+    values[0].sketch.samples[2] += 0.25;
+    values[0].digest = values[0].digest.replace(/^./, (digit) => digit === "0" ? "1" : "0");
+    await openFile(page, forged);
+    assertEquals(await runAll(page), "differs");
+    assertEquals(await statusOf(page, 4), "differs");
+    assertMatch(await page.locator(".bar .standing").innerText(), /at cell 2: differs in −log p/);
+    assertMatch(await cell(page, 4).locator(".foot").innerText(), /was [\d.e-]+ and is [\d.e-]+.*apart/);
+    await page.getByRole("button", { name: "Take it as it is now" }).click();
+    assertEquals(await runAll(page), "certified");
+  });
+});
+
+browserTest(
+  "an edit marks what depends on it, a run takes the marks away, and needs are run first",
+  async () => {
+    await withNotebook(async ({ page, open }) => {
+      await open();
+      await writeNotebook(page, "const a = 2;", "const b = a * 10; b", "'apart'", "b + 1");
+      assertEquals(await page.locator(".bar .badge").innerText(), "not run");
+      // The last cell alone: what it needs runs before it, and nothing else.
+      await choose(page, 5);
+      await page.keyboard.press("ControlOrMeta+Enter");
+      await cell(page, 5).locator("section.fresh").waitFor();
+      assertEquals(await outputOf(page, 5), "21");
+      assertEquals([await statusOf(page, 2), await statusOf(page, 4)], ["fresh", "unrun"]);
+      assertEquals(await runAll(page), "certified");
+
+      await rewrite(page, 2, "const a = 3;");
+      await cell(page, 5).locator("section.stale").waitFor();
+      assertEquals(await Promise.all([2, 3, 4, 5].map((i) => statusOf(page, i))), [
+        "stale",
+        "stale",
+        "fresh",
+        "stale",
+      ]);
+      assertMatch(await cell(page, 2).locator(".foot").innerText(), /its source was edited/);
+      assertMatch(await page.locator(".bar .standing").innerText(), /^edited\s+3 cells are stale/);
+      await choose(page, 2);
+      await page.keyboard.press("Shift+Enter");
+      await cell(page, 2).locator("section.fresh").waitFor();
+      assertEquals(await statusOf(page, 3), "stale");
+      await page.keyboard.press("Shift+Enter");
+      await cell(page, 3).locator("section.fresh").waitFor();
+      assertEquals(await outputOf(page, 3), "30");
+      assertEquals(await statusOf(page, 5), "stale");
+
+      // Errors name the line, in the output and in the editor.
+      await rewrite(page, 3, "const b = a;\nb.missing.more");
+      await choose(page, 3);
+      await page.keyboard.press("ControlOrMeta+Enter");
+      await cell(page, 3).locator("section.failed").waitFor();
+      assertMatch(await outputOf(page, 3), /TypeError[^]*cell 2, line 2/);
+      await rewrite(page, 3, "const b = ;");
+      await choose(page, 3);
+      await page.keyboard.press("ControlOrMeta+Enter");
+      await cell(page, 3).locator(".output.error").filter({ hasText: "line 1" }).waitFor();
+      await page.keyboard.press("Enter");
+      await page.locator(".cm-lintRange-error, .cm-lintPoint-error").first().waitFor();
+    });
+  },
+);
+
+browserTest("Jupyter's keys, the palette and the sheet of keys", async () => {
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    await writeNotebook(page, "1", "2");
+    const sources = () =>
+      page.locator("notebook-cell").evaluateAll((cells) =>
+        cells.map((one) => (one as unknown as { cell: { source: string } }).cell.source)
+      );
+    const chosen = () => page.locator("notebook-cell section[data-selected]").getAttribute("aria-label");
+    await choose(page, 1);
+    await page.keyboard.press("j");
+    await page.keyboard.press("ArrowDown");
+    assertMatch((await chosen())!, /^Cell 3, code/);
+    await page.keyboard.press("k");
+    assertMatch((await chosen())!, /^Cell 2/);
+    await page.keyboard.press("a");
+    await page.locator(".cm-content").waitFor();
+    await page.keyboard.insertText("above");
+    await leaveEditor(page);
+    await page.keyboard.press("m");
+    assertMatch((await chosen())!, /^Cell 2, text/);
+    await page.keyboard.press("y");
+    assertMatch((await chosen())!, /^Cell 2, code/);
+    await page.keyboard.press("d");
+    await page.keyboard.press("d");
+    assertEquals(await sources(), ["# Untitled notebook", "1", "2"]);
+    await page.keyboard.press("z");
+    assertEquals(await sources(), ["# Untitled notebook", "above", "1", "2"]);
+    await page.keyboard.press("Alt+ArrowDown");
+    assertEquals(await sources(), ["# Untitled notebook", "1", "above", "2"]);
+    await page.keyboard.press("d");
+    await page.keyboard.press("d");
+    await page.keyboard.press("b");
+    await page.locator(".cm-content").waitFor();
+    await page.keyboard.insertText("40 + 2");
+    await page.keyboard.press("Alt+Enter");
+    await page.locator("notebook-cell").nth(4).waitFor();
+    await page.locator(".output").filter({ hasText: "42" }).waitFor();
+    await page.locator(".cm-content").waitFor();
+    await leaveEditor(page);
+
+    await page.keyboard.press("?");
+    await page.locator("key-sheet").getByText("Run all from clean").waitFor();
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("ControlOrMeta+k");
+    await page.keyboard.type("new note");
+    assertEquals(await page.locator("action-palette [role=option]").count(), 1);
+    await page.keyboard.press("Enter");
+    await page.locator("action-palette dialog").waitFor({ state: "hidden" });
+    await page.waitForFunction(() => document.querySelectorAll("notebook-cell").length === 2);
+  });
+});
+
+browserTest("the editor completes lab's methods and explains them", async () => {
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    await writeNotebook(page, "const first = 1;", "");
+    await choose(page, 3);
+    await page.keyboard.press("Enter");
+    await page.locator(".cm-content").waitFor();
+    await page.keyboard.type("fir");
+    await page.locator(".cm-tooltip-autocomplete").getByText("first").waitFor();
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("ControlOrMeta+a");
+    await page.keyboard.type("await lab.mod");
+    await page.locator(".cm-tooltip-autocomplete li[aria-selected]").filter({ hasText: /^model/ }).waitFor();
+    await page.locator(".cm-completionInfo").getByText("Opens a model").waitFor();
+    await page.waitForTimeout(200); // a list that has just changed takes no keys
+    await page.keyboard.press("Tab");
+    assertEquals(await page.locator(".cm-content").innerText(), "await lab.model");
+    await page.locator(".cm-line").hover({ position: { x: 104, y: 10 } }); // on "model"
+    await page.locator(".api-help").getByText("Opens a model").waitFor();
+  });
+});
+
+browserTest("a link carries the notebook, and a page to read needs nothing else", async () => {
+  await withNotebook(async ({ page, open, context, address }) => {
+    await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+    await open();
+    await page.getByRole("button", { name: "Share", exact: true }).click();
+    await page.getByRole("menuitem", { name: "A link that carries it" }).click();
+    await page.locator(".notice").filter({ hasText: "is copied" }).waitFor();
+    const link = await page.evaluate(() => navigator.clipboard.readText());
+    assert(link.startsWith(`${address}#n=`) && link.length < 32_000, `${link.length} characters`);
+    const other = await context.newPage();
+    await other.goto(link);
+    await other.getByText("Somebody else wrote this notebook").waitFor();
+    assertEquals(await savedFile(other), await testFile());
+    await other.goto(`${link.slice(0, -40)}`);
+    await other.reload();
+    await other.locator(".notice").filter({ hasText: /The link .*(cut|changed|damaged)/ }).waitFor();
+    await other.close();
+
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Share", exact: true }).click();
+    await page.getByRole("menuitem", { name: "A page to read" }).click();
+    const html = await Deno.readTextFile(await (await download).path());
+    assertMatch(html, /<title>Change one word<\/title>/);
+    assert(!/<script|src="(?!data:)/.test(html));
+  });
+});
+
+browserTest(
+  "a tab that is killed loses nothing, two tabs notice each other, and a full storage has a way out",
+  async () => {
+    await withNotebook(async ({ page, open, context, address }) => {
+      await open();
+      await writeNotebook(page, "const kept = 1;");
+      await page.getByText("kept in this browser").waitFor();
+      const kept = page.url();
+      await rewrite(page, 2, "const kept = 2;");
+      // Closed without a word, in the middle.
+      await page.close({ runBeforeUnload: false });
+      const second = await context.newPage();
+      await second.goto(kept);
+      await cell(second, 2).waitFor();
+      assertMatch(await savedFile(second), /const kept = 2;/);
+
+      const third = await context.newPage();
+      await third.goto(kept);
+      await cell(third, 2).waitFor();
+      await rewrite(third, 2, "const kept = 3;");
+      await third.getByText("kept in this browser").waitFor();
+      const notice = second.locator(".notice").filter({ hasText: "Another tab has changed this notebook" });
+      await notice.waitFor();
+      await notice.getByRole("button", { name: "Take the other tab’s" }).click();
+      await notice.waitFor({ state: "detached" });
+      assertMatch(await savedFile(second), /const kept = 3;/);
+
+      // No room: said, with the way out, and kept again once there is room.
+      await second.evaluate(() => {
+        const { add } = IDBObjectStore.prototype;
+        Object.assign(globalThis, { makeRoom: () => IDBObjectStore.prototype.add = add });
+        IDBObjectStore.prototype.add = () => {
+          throw new DOMException("full", "QuotaExceededError");
+        };
+      });
+      await rewrite(second, 2, "const kept = 4;");
+      const full = second.locator(".notice").filter({ hasText: "storage for this page is full" });
+      await full.waitFor();
+      const download = second.waitForEvent("download");
+      await full.getByRole("button", { name: "Save as a file" }).click();
+      assertMatch(await Deno.readTextFile(await (await download).path()), /const kept = 4;/);
+      await second.evaluate(() => (globalThis as unknown as { makeRoom: () => void }).makeRoom());
+      await rewrite(second, 2, "const kept = 5;");
+      await full.waitFor({ state: "detached" });
+      await second.getByText("kept in this browser").waitFor();
+      await second.reload();
+      await cell(second, 2).waitFor();
+      assertMatch(await savedFile(second), /const kept = 5;/);
+
+      // The list has it; deleted, it is gone.
+      await second.getByRole("button", { name: "Open", exact: true }).click();
+      await second.getByRole("button", { name: "Delete Untitled notebook" }).click();
+      await second.getByText("None yet.").waitFor();
+      await second.goto(address);
+    });
+  },
+);
+
+browserTest("a lost device is said, and the notebook runs again on another", async () => {
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    assertEquals(await runAll(page), "certified");
+    await page.workers()[0].evaluate(() => {
+      const { createCommandEncoder } = GPUDevice.prototype;
+      GPUDevice.prototype.createCommandEncoder = function (...given) {
+        this.destroy();
+        return createCommandEncoder.apply(this, given);
+      };
+    });
+    await runAll(page);
+    const notice = page.locator(".notice").filter({ hasText: "The GPU device was lost" });
+    await notice.waitFor();
+    assertMatch(await page.locator("post-view .text").first().innerText(), /birthday/);
+    await notice.getByRole("button", { name: "Start the GPU again" }).click();
+    assertEquals(await runAll(page), "certified");
+  });
+});
+
+browserTest("without WebGPU the notebook is read, and what needs no GPU runs", async () => {
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    await page.locator(".notices .notice").filter({ hasText: "This browser has no WebGPU" }).waitFor();
+    assertMatch(await page.locator("post-view .text").first().innerText(), /birthday/);
+    await writeNotebook(page, "6 * 7");
+    await runAll(page);
+    assertEquals(await outputOf(page, 2), "42");
+  }, { without: "WebGPU" });
+});
+
+browserTest("once loaded, the page goes on without its server", async () => {
+  await withNotebook(async ({ page, open, unplug }) => {
+    await open();
+    assertEquals(await runAll(page), "certified");
+    await rewrite(page, 6, "for (;;);");
+    await unplug();
+    await choose(page, 6);
+    await page.keyboard.press("ControlOrMeta+Enter");
+    await cell(page, 6).locator("section.running").waitFor();
+    await page.getByRole("button", { name: "Interrupt", exact: true }).click();
+    await idle(page);
+    await rewrite(page, 6, "surprise.length");
+    await choose(page, 6);
+    await page.keyboard.press("ControlOrMeta+Enter");
+    await cell(page, 6).locator("section.fresh").waitFor();
+    assertEquals(await outputOf(page, 6), "6");
+  });
+});
+
+browserTest("a damaged file is refused by name, and what was open stays", async () => {
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    await openFile(page, "{ not json", false);
+    await page.locator(".notice").filter({ hasText: "given.ipynb" }).waitFor();
+    assertEquals(await page.locator("h1").first().innerText(), "Change one word");
+    const notebook = notebookOf("# Mine", "1");
+    await openFile(page, notebook, false);
+    await page.locator("h1").filter({ hasText: "Mine" }).waitFor();
+    assertEquals(await savedFile(page), serialiseNotebook(notebook));
+  });
+});
+
+browserTest("knobs run their cell again and mark what depends on it", async () => {
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    await openFile(
+      page,
+      notebookOf(
+        "# Knobs",
+        `import { lab } from "precis"; const { beta } = await lab.knobs({ beta: { value: 1, min: 0, max: 4, step: 1 } }); beta * 2`,
+        "beta + 100",
+      ),
+    );
+    await runAll(page);
+    assertEquals(await outputOf(page, 3), "101");
+    await cell(page, 2).getByLabel("beta", { exact: true }).fill("3");
+    await cell(page, 2).locator(".output").filter({ hasText: /^6$/ }).waitFor();
+    await cell(page, 3).locator("section.stale").waitFor();
+    assertMatch(await cell(page, 3).locator(".foot").innerText(), /a knob of cell 1 was turned/);
+    await choose(page, 3);
+    await page.keyboard.press("ControlOrMeta+Enter");
+    await cell(page, 3).locator(".output").filter({ hasText: "103" }).waitFor();
+  });
+});
+
+browserTest(
+  "axe finds nothing, light and dark, at 1280 and 400 pixels, with and without dialogs",
+  async () => {
+    const axe = await Deno.readTextFile(new URL(import.meta.resolve("axe-core")));
+    await withNotebook(async ({ page, open }) => {
+      await open();
+      await runAll(page);
+      const look = async (where: string) => {
+        await page.evaluate(axe);
+        const violations = await page.evaluate(async () => {
+          const { axe } = globalThis as unknown as {
+            axe: {
+              run: (
+                o: object,
+              ) => Promise<
+                { violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }
+              >;
+            };
+          };
+          const { violations } = await axe.run({
+            runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+          });
+          return violations.map(({ id, nodes }) =>
+            `${id}: ${
+              nodes.slice(0, 3).map(({ html, failureSummary }) =>
+                `${html.slice(0, 160)} ${failureSummary.slice(0, 300)}`
+              ).join(" | ")
+            }`
+          );
+        });
+        assertEquals(violations, [], where);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert(wide <= 0, `${where}: ${wide} pixels too wide`);
+      };
+      for (
+        const [width, colorScheme] of [[1280, "light"], [400, "dark"], [400, "light"], [
+          1280,
+          "dark",
+        ]] as const
+      ) {
+        await page.setViewportSize({ width, height: 900 });
+        await page.emulateMedia({ colorScheme });
+        const where = `${width} ${colorScheme}`;
+        await look(where);
+        if (width === 1280 && colorScheme === "light") continue;
+        await page.keyboard.press("r");
+        await page.locator(".tok-keyword").first().waitFor();
+        await look(`${where}, all code`);
+        await page.keyboard.press("r");
+        const dialogs: [RegExp, string][] = [[/Keys$/, "key-sheet"], [/All actions/, "action-palette"], [
+          /^Open$/,
+          "open-dialog",
+        ]];
+        for (const [name, dialog] of dialogs) {
+          await page.getByRole("button", { name }).click();
+          await page.locator(`${dialog} dialog`).waitFor();
+          await look(`${where}, ${dialog}`);
+          await page.keyboard.press("Escape");
+        }
+      }
+      await openFile(
+        page,
+        notebookOf("# Theirs", 'import { lab } from "precis"; await lab.model("base")'),
+        false,
+      );
+      await look("a stranger's notebook");
+    });
+  },
+);
+
+browserTest("the browser closes", closeBrowser);
