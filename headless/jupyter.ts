@@ -5,6 +5,7 @@
  * It does not tell which cell is running: what cells make is freed with `free()` or `using`, not when they run again, and lab.random()
  * draws one stream for the whole notebook.
  */
+import { shippedFolder } from "../lab/demo/places.ts";
 import type { CellContext } from "../lab/notebook/lab.ts";
 import { Lab } from "../lab/notebook/lab.ts";
 import { ownersGrant } from "../lab/notebook/grant.ts";
@@ -12,7 +13,8 @@ import type { DisplayOutput, MimeBundle } from "../lab/notebook/ipynb.ts";
 import { labObject } from "../lab/notebook/lab_object.ts";
 import { randomStream } from "../lab/notebook/random_stream.ts";
 import { directly } from "../lab/notebook/transport.ts";
-import { isDemoPlace, Workbench } from "../lab/workbench.ts";
+import { joinPath } from "../lab/bytes.ts";
+import { Workbench } from "../lab/workbench.ts";
 import { openGpu } from "./devices.ts";
 import { diskFiles } from "./files.ts";
 import { versions } from "./versions.ts";
@@ -52,7 +54,10 @@ export function jupyterLab(
   const shipped = decodeURIComponent(new URL("../public", import.meta.url).pathname);
   const bench = new Workbench({
     openGpu: openDevice,
-    locate: (place) => ({ files, folder: isDemoPlace(place) ? `${shipped}/demo/${place}` : place }),
+    locate(place) {
+      const below = shippedFolder(place);
+      return { files, folder: below === undefined ? place : joinPath(shipped, below) };
+    },
     shipped: { files, folder: shipped },
   });
   const streams = new Map<string, () => number>();

@@ -9,6 +9,8 @@ const sources = [
   { file: "lab/notebook/lab_ops.ts", className: "Ops", of: "lab.ops" },
   { file: "lab/notebook/handles.ts", className: "Model", of: "Model" },
   { file: "lab/notebook/handles.ts", className: "Tensor", of: "Tensor" },
+  { file: "lab/notebook/training.ts", className: "Trainer", of: "Trainer" },
+  { file: "lab/notebook/training.ts", className: "Microscope", of: "Microscope" },
 ] as const;
 
 interface Entry {
@@ -25,7 +27,7 @@ export function membersOf(source: string, className: string, of: string): Entry[
   if (start < 0) throw new Error(`There is no class ${className}.`);
   const body = source.slice(start, source.indexOf("\n}\n", start));
   const form =
-    /^ {2}\/\*\*([^]*?)\*\/\n {2}(?:readonly ([a-z]\w*): ([^;]*);|(?:async )?(?!constructor\b)([a-z]\w*)((?:<[^(]*>)?\([^]*?\): [^\n]*?) \{\n)/gm;
+    /^ {2}\/\*\*([^]*?)\*\/\n {2}(?:readonly ([a-z]\w*): ([^;]*);|(?:async )?(?!constructor\b)([a-z]\w*)((?:<[^(]*>)?\([^]*?\): (?:[^\n]*?|Promise<\n[^]*?\n {2}>)) \{\n)/gm;
   return Array.from(body.matchAll(form), ([, comment, property, type, method, rest]): Entry => ({
     of,
     name: property ?? method,
@@ -47,10 +49,10 @@ export async function referenceText(read: (path: string) => Promise<string>): Pr
   for (const { file, className, of } of sources) entries.push(...membersOf(await read(file), className, of));
   return `/**
  * What cells can call, for completion and help in the editor. Made by deno task notebook-reference from the docstrings of lab.ts,
- * lab_ops.ts and handles.ts; a test sees to it that it is up to date.
+ * lab_ops.ts, handles.ts and training.ts; a test sees to it that it is up to date.
  */
 export interface ReferenceEntry {
-  /** What it is a member of: "lab", "lab.ops", or the kind of a handle, "Model", "Tensor". */
+  /** What it is a member of: "lab", "lab.ops", or the kind of a handle: "Model", "Tensor", "Trainer" … */
   of: string;
   name: string;
   kind: "method" | "property";

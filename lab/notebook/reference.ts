@@ -1,9 +1,9 @@
 /**
  * What cells can call, for completion and help in the editor. Made by deno task notebook-reference from the docstrings of lab.ts,
- * lab_ops.ts and handles.ts; a test sees to it that it is up to date.
+ * lab_ops.ts, handles.ts and training.ts; a test sees to it that it is up to date.
  */
 export interface ReferenceEntry {
-  /** What it is a member of: "lab", "lab.ops", or the kind of a handle, "Model", "Tensor". */
+  /** What it is a member of: "lab", "lab.ops", or the kind of a handle: "Model", "Tensor", "Trainer" … */
   of: string;
   name: string;
   kind: "method" | "property";
@@ -127,6 +127,46 @@ export const reference: readonly ReferenceEntry[] = [
   },
   {
     "of": "lab",
+    "name": "trainer",
+    "kind": "method",
+    "signature": 'trainer(stage: "sft" | "reward" | "ppo", options: TrainerOptions = {}): Promise<Trainer>',
+    "doc":
+      'A training stage, a step at a time, on the demo\'s data: "sft" from `base`, "reward" from the fine-tuned `base`, "ppo" from `policy` against `reward`. Other options are fields of its configuration: { learningRate, batch, klCoef, … }; `steps` sets the schedule.',
+  },
+  {
+    "of": "lab",
+    "name": "microscope",
+    "kind": "method",
+    "signature": "microscope(options: MicroscopeOptions = {}): Promise<Microscope>",
+    "doc":
+      "One PPO update on a few episodes, every number of it shown; options are its networks, `posts`, and fields such as klCoef or lambda.",
+  },
+  {
+    "of": "lab",
+    "name": "trace",
+    "kind": "method",
+    "signature": "trace(derivation: Derivation, at: Place): Promise<Trace>",
+    "doc":
+      "Where a number of a microscope's derivation comes from: formula, source, the formula with numbers, and the place of each of these.",
+  },
+  {
+    "of": "lab",
+    "name": "quantities",
+    "kind": "method",
+    "signature":
+      "quantities(): Promise< { name: Quantity; title: string; symbol: string; formula: string; source: string }[] >",
+    "doc": "What can be traced: names, symbols, formulas, sources.",
+  },
+  {
+    "of": "lab",
+    "name": "gold",
+    "kind": "method",
+    "signature": "gold(post: DemoPost | Post, summary: string): Promise<GoldDetail>",
+    "doc":
+      "How good a summary of a demo post is by the demo's own rule, which no model sees: score and reasons.",
+  },
+  {
+    "of": "lab",
     "name": "show",
     "kind": "method",
     "signature": "show(value: unknown, options: { caption?: string } = {}): Promise<void>",
@@ -153,9 +193,9 @@ export const reference: readonly ReferenceEntry[] = [
     "name": "chart",
     "kind": "method",
     "signature":
-      "chart(series: readonly { name: string; x?: ArrayLike<number>; y: ArrayLike<number | null>; colour?: 1 | 2 | 3 | 4; points?: boolean; }[], options: { title?: string; xName?: string; unit?: string; caption?: string } = {}): Promise<void>",
+      "chart(series: readonly { name: string; x?: ArrayLike<number>; y: ArrayLike<number | null>; colour?: 1 | 2 | 3 | 4; points?: boolean; }[], options: { title?: string; xName?: string; unit?: string; caption?: string; tolerance?: Partial<Tolerance>; } = {}): Promise<void>",
     "doc":
-      "Shows curves: { name, x, y } each, x counted from 0 if left out; `y` is null where there is no value.",
+      "Shows curves: { name, x, y } each, x counted from 0 if left out; `y` is null where there is no value. `tolerance` is that of their proofs: training drifts apart from one adapter to another.",
   },
   {
     "of": "lab",
@@ -467,6 +507,15 @@ export const reference: readonly ReferenceEntry[] = [
   },
   {
     "of": "Model",
+    "name": "xray",
+    "kind": "method",
+    "signature":
+      "xray(post: Post, summary: string, onProgress?: (done: number, of: number) => void): Promise<Xray>",
+    "doc":
+      "A reward model's score of a summary with each token left out, and of each beginning of it as if it ended there.",
+  },
+  {
+    "of": "Model",
     "name": "scoreIds",
     "kind": "method",
     "signature": "scoreIds(sequences: number[][]): Promise<number[]>",
@@ -553,5 +602,156 @@ export const reference: readonly ReferenceEntry[] = [
     "signature": "view(): Promise<TensorView>",
     "doc":
       "What a picture of it is drawn from: the extreme of each of at most 96 × 96 cells, and the statistics.",
+  },
+  {
+    "of": "Trainer",
+    "name": "steps",
+    "kind": "property",
+    "signature": "steps: number",
+    "doc": "Steps of its schedule.",
+  },
+  {
+    "of": "Trainer",
+    "name": "settings",
+    "kind": "property",
+    "signature": "settings: Record<string, unknown>",
+    "doc": "Its stage's configuration.",
+  },
+  {
+    "of": "Trainer",
+    "name": "done",
+    "kind": "method",
+    "signature": "done(): Promise<number>",
+    "doc": "Steps that have been taken.",
+  },
+  {
+    "of": "Trainer",
+    "name": "step",
+    "kind": "method",
+    "signature": "step(): Promise<MetricRecord>",
+    "doc": "Takes a step (ppo: an update); its figures, by the names of metrics.jsonl.",
+  },
+  {
+    "of": "Trainer",
+    "name": "run",
+    "kind": "method",
+    "signature": "run(count: number, onStep?: (record: MetricRecord) => void): Promise<MetricRecord[]>",
+    "doc": "Takes up to so many steps; `onStep` hears the figures of each as soon as it is done.",
+  },
+  {
+    "of": "Trainer",
+    "name": "evaluate",
+    "kind": "method",
+    "signature": "evaluate(): Promise<MetricRecord>",
+    "doc": "Of sft: loss and ROUGE on validation posts. Of reward: accuracy on held-out pairs.",
+  },
+  {
+    "of": "Trainer",
+    "name": "sample",
+    "kind": "method",
+    "signature": "sample(count: number, options: { temperature?: number } = {}): Promise<RewardedSample[]>",
+    "doc":
+      "Of sft and ppo: summaries of the first validation posts by the model as it is now, near-greedy; ppo's with reward and gold score.",
+  },
+  {
+    "of": "Trainer",
+    "name": "samplePairs",
+    "kind": "method",
+    "signature": "samplePairs(count: number): Promise<ScoredComparison[]>",
+    "doc": "Of reward: the first held-out pairs with their scores.",
+  },
+  {
+    "of": "Trainer",
+    "name": "normalise",
+    "kind": "method",
+    "signature": "normalise(): Promise<number>",
+    "doc": "Of reward: sets the offset so that references average 0; returns it.",
+  },
+  {
+    "of": "Trainer",
+    "name": "episodes",
+    "kind": "method",
+    "signature": "episodes(count?: number): Promise<Episode[]>",
+    "doc": "Of ppo: the last update's first episodes, token by token.",
+  },
+  {
+    "of": "Trainer",
+    "name": "invariants",
+    "kind": "method",
+    "signature": "invariants(): Promise<Invariant[]>",
+    "doc": "Of ppo: what must hold in the first update, as it was found.",
+  },
+  {
+    "of": "Trainer",
+    "name": "beta",
+    "kind": "method",
+    "signature": "beta(): Promise<number>",
+    "doc": "Of ppo: β of the next update.",
+  },
+  {
+    "of": "Trainer",
+    "name": "model",
+    "kind": "method",
+    "signature": "model(): Promise<Model>",
+    "doc": "The model as it is now and becomes; it lives as long as the trainer.",
+  },
+  {
+    "of": "Microscope",
+    "name": "slots",
+    "kind": "property",
+    "signature": "slots: number",
+    "doc": "Slots of a response.",
+  },
+  {
+    "of": "Microscope",
+    "name": "knobs",
+    "kind": "property",
+    "signature": "knobs: Knobs",
+    "doc": "As configured.",
+  },
+  {
+    "of": "Microscope",
+    "name": "rollout",
+    "kind": "method",
+    "signature": "rollout(): Promise<SeenRollout>",
+    "doc": "What was sampled and measured before the update.",
+  },
+  {
+    "of": "Microscope",
+    "name": "rollOut",
+    "kind": "method",
+    "signature": "rollOut(options: { update?: number } = {}): Promise<SeenRollout>",
+    "doc": "Samples the same posts anew.",
+  },
+  {
+    "of": "Microscope",
+    "name": "parameters",
+    "kind": "method",
+    "signature": 'parameters(): Promise<{ network: "policy" | "critic"; tensor: string; shape: number[] }[]>',
+    "doc": "Names and shapes of the weights that AdamW can be shown for.",
+  },
+  {
+    "of": "Microscope",
+    "name": "derive",
+    "kind": "method",
+    "signature": "derive(knobs: Partial<Knobs> = {}): Promise<Derivation>",
+    "doc": "Everything up to the loss of the first pass, by arithmetic in f64 alone.",
+  },
+  {
+    "of": "Microscope",
+    "name": "update",
+    "kind": "method",
+    "signature":
+      "update(knobs: Partial<Knobs> = {}, options: { weight?: WeightPlace } = {}, onPass?: (done: number, of: number) => void): Promise<SeenUpdate>",
+    "doc": "Takes the update on the device, from the same weights each time, and derives it beside that.",
+  },
+  {
+    "of": "Microscope",
+    "name": "slope",
+    "kind": "method",
+    "signature":
+      "slope(weight: { tensor: string; index: number }, knobs: Partial<Knobs> = {}, options: { step?: number } = {}): Promise<{ slope: number; step: number; losses: [number, number] }>",
+    "doc":
+      "The slope of the first pass's policy loss in one weight, by central differences: what its gradient has to be.",
   },
 ];
