@@ -154,7 +154,7 @@ export class Realm {
   /** The value of the cell's last expression. */
   private async showResult(value: unknown): Promise<void> {
     if (value === undefined) return;
-    if (value instanceof Tensor) return await this.lab.show(value);
+    if (value instanceof Tensor) await this.lab.record(value.name, value);
     const data = await bundleOf(value) ?? { "text/plain": textOf(value) };
     this.current.put({ output_type: "execute_result", data, metadata: {}, execution_count: null });
   }

@@ -3,7 +3,7 @@
  * lab_ops.ts, handles.ts and training.ts; a test sees to it that it is up to date.
  */
 export interface ReferenceEntry {
-  /** What it is a member of: "lab", "lab.ops", or the kind of a handle, "Model", "Tensor", "Trainer", "Microscope". */
+  /** What it is a member of: "lab", "lab.ops", or the kind of a handle: "Model", "Tensor", "Trainer" … */
   of: string;
   name: string;
   kind: "method" | "property";
@@ -154,8 +154,16 @@ export const reference: readonly ReferenceEntry[] = [
     "name": "quantities",
     "kind": "method",
     "signature":
-      'quantities(): Promise< { name: Quantity; title: string; symbol: string; formula: string; source: string }[] > { return this.ask("quantities"); } gold(post: DemoPost | Post, summary: string): Promise<GoldDetail>',
+      "quantities(): Promise< { name: Quantity; title: string; symbol: string; formula: string; source: string }[] >",
     "doc": "What can be traced: names, symbols, formulas, sources.",
+  },
+  {
+    "of": "lab",
+    "name": "gold",
+    "kind": "method",
+    "signature": "gold(post: DemoPost | Post, summary: string): Promise<GoldDetail>",
+    "doc":
+      "How good a summary of a demo post is by the demo's own rule, which no model sees: score and reasons.",
   },
   {
     "of": "lab",

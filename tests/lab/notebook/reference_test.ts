@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { referenceText } from "../../../headless/notebook-reference.ts";
-import { Model, Tensor } from "../../../lab/notebook/handles.ts";
+import { handleKinds } from "../../../lab/notebook/handles.ts";
 import { Lab } from "../../../lab/notebook/lab.ts";
 import { Ops } from "../../../lab/notebook/lab_ops.ts";
 import { ops } from "../../../lab/notebook/ops.ts";
@@ -18,7 +18,7 @@ Deno.test("every method that a cell can call is in the reference, with a docstri
   const hidden = ["constructor", "ask", "put", "toString"];
   const methodsOf = (kind: { prototype: object }) =>
     Object.getOwnPropertyNames(kind.prototype).filter((name) => !hidden.includes(name)).sort();
-  for (const [of, kind] of [["lab", Lab], ["lab.ops", Ops], ["Model", Model], ["Tensor", Tensor]] as const) {
+  for (const [of, kind] of Object.entries({ lab: Lab, "lab.ops": Ops, ...handleKinds })) {
     const listed = reference.filter((entry) => entry.of === of && entry.kind === "method");
     assertEquals(listed.map(({ name }) => name).sort(), methodsOf(kind));
     for (const { name, doc, signature } of listed) {
