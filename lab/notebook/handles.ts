@@ -170,7 +170,7 @@ export class Model extends Handle {
     return this.ask("capture", input, patterns, options);
   }
 
-  /** Keeps it on this device under a name, in place of an earlier one; opens again with lab.model("kept/NAME"). @returns that place */
+  /** Keeps it on this device under a name, in place of an earlier one; opens again with lab.model("kept/NAME"), the place that it gives. */
   keep(name: string): Promise<string> {
     return this.ask("keep", name);
   }
