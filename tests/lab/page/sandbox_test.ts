@@ -267,7 +267,7 @@ browserTest("endless work of every kind is interrupted, and the page answers mea
   });
 });
 
-browserTest("giant outputs, floods of calls and hunger for memory leave the page as it is", async () => {
+browserTest("giant outputs and floods of calls leave the page as it is", async () => {
   await withNotebook(async ({ page, open }) => {
     await open();
     await openFile(
