@@ -5,7 +5,6 @@
  * It does not tell which cell is running: what cells make is freed with `free()` or `using`, not when they run again, and lab.random()
  * draws one stream for the whole notebook.
  */
-import { shippedFolder } from "../lab/demo/places.ts";
 import type { CellContext } from "../lab/notebook/lab.ts";
 import { Lab } from "../lab/notebook/lab.ts";
 import { ownersGrant } from "../lab/notebook/grant.ts";
@@ -13,10 +12,9 @@ import type { DisplayOutput, MimeBundle } from "../lab/notebook/ipynb.ts";
 import { labObject } from "../lab/notebook/lab_object.ts";
 import { randomStream } from "../lab/notebook/random_stream.ts";
 import { directly } from "../lab/notebook/transport.ts";
-import { joinPath } from "../lab/bytes.ts";
 import { Workbench } from "../lab/workbench.ts";
 import { openGpu } from "./devices.ts";
-import { diskFiles } from "./files.ts";
+import { diskWorld } from "./disk_world.ts";
 import { versions } from "./versions.ts";
 
 export type { Lab } from "../lab/notebook/lab.ts";
@@ -50,16 +48,7 @@ export function jupyterLab(
     seed?: number;
   } = {},
 ): { lab: Lab; bench: Workbench } {
-  const files = diskFiles();
-  const shipped = decodeURIComponent(new URL("../public", import.meta.url).pathname);
-  const bench = new Workbench({
-    openGpu: openDevice,
-    locate(place) {
-      const below = shippedFolder(place);
-      return { files, folder: below === undefined ? place : joinPath(shipped, below) };
-    },
-    shipped: { files, folder: shipped },
-  });
+  const bench = new Workbench(diskWorld(openDevice));
   const streams = new Map<string, () => number>();
   let shown = 0;
   let last: Promise<void> = Promise.resolve();

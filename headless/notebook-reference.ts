@@ -27,7 +27,7 @@ export function membersOf(source: string, className: string, of: string): Entry[
   if (start < 0) throw new Error(`There is no class ${className}.`);
   const body = source.slice(start, source.indexOf("\n}\n", start));
   const form =
-    /^ {2}\/\*\*([^]*?)\*\/\n {2}(?:readonly ([a-z]\w*): ([^;]*);|(?:async )?(?!constructor\b)([a-z]\w*)((?:<[^(]*>)?\([^]*?\): (?:[^\n]*?|Promise<\n[^]*?\n {2}>)) \{\n)/gm;
+    /^ {2}\/\*\*((?:(?!\*\/)[^])*)\*\/\n {2}(?:readonly ([a-z]\w*): ([^;]*);|(?:async )?(?!constructor\b)([a-z]\w*)((?:<[^(]*>)?\([^]*?\): (?:[^\n]*?|Promise<\n[^]*?\n {2}>)) \{\n)/gm;
   return Array.from(body.matchAll(form), ([, comment, property, type, method, rest]): Entry => ({
     of,
     name: property ?? method,

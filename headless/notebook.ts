@@ -2,7 +2,7 @@
  * `deno task notebook run|verify|check|export FILE…`: runs notebooks without a browser, holds them against what they have stored, looks
  * for what cannot run, and writes them in other forms. Cells run in a worker without permissions: see notebook_kernels.ts.
  */
-import { DamagedFileError, FileAccessError, type Files, joinPath } from "../lab/bytes.ts";
+import { DamagedFileError, FileAccessError, type Files } from "../lab/bytes.ts";
 import { boolean, choice, integer, text } from "../lab/config_fields.ts";
 import { type Grant, grantFor, strangersGrant } from "../lab/notebook/grant.ts";
 import { notebookHtml } from "../lab/notebook/html.ts";
@@ -12,9 +12,9 @@ import { toMarkdown } from "../lab/notebook/markdown_export.ts";
 import { toPercent } from "../lab/notebook/percent.ts";
 import { type NotebookRun, runNotebook, type Started } from "../lab/notebook/run.ts";
 import { checkNotebook } from "../lab/notebook/static_check.ts";
-import { shippedFolder } from "../lab/demo/places.ts";
 import { Workbench } from "../lab/workbench.ts";
 import { type GpuChoice, openGpu } from "./devices.ts";
+import { diskWorld } from "./disk_world.ts";
 import { failWith } from "./exit.ts";
 import { diskFiles } from "./files.ts";
 import { helpText, parseFlags } from "./flags.ts";
@@ -91,7 +91,9 @@ export async function notebookTask(args: readonly string[], world: World): Promi
   }
   let well = true;
   const task = tasks[verb];
-  const bench = new Workbench(workbenchWorld(world, own));
+  const bench = new Workbench(
+    diskWorld(() => world.openGpu(own.gpu), { files: world.files, models: own.models }),
+  );
   const labs: Lab[] = [];
   try {
     for (const path of paths) {
@@ -156,19 +158,6 @@ function readFlags(args: readonly string[]) {
   } catch (error) {
     throw error instanceof RangeError ? new UsageError(error.message) : error;
   }
-}
-
-function workbenchWorld({ files, openGpu }: World, { models, gpu }: Own): Workbench["world"] {
-  const shipped = decodeURIComponent(new URL("../public", import.meta.url).pathname);
-  return {
-    openGpu: () => openGpu(gpu),
-    locate(place) {
-      if (models !== "") return { files, folder: joinPath(models, place) };
-      const below = shippedFolder(place);
-      return { files, folder: below === undefined ? place : joinPath(shipped, below) };
-    },
-    shipped: { files, folder: shipped },
-  };
 }
 
 interface Given {

@@ -36,6 +36,8 @@ export interface OpenModel {
   tokenizer(): Promise<Tokenizer>;
   /** Of the run that the folder lies in; else that of the demo for its models, and the published one for others. */
   configuration(): Promise<Config>;
+  /** Where its tokenizer's files lie. */
+  source: { files: Files; folder: string };
   /** SHA-256 of the weights' file, or of the index where they are in several. */
   digest(): Promise<string>;
   /** Bytes that were read, where they came from afar. */
@@ -84,11 +86,10 @@ export class Workbench {
 
   /**
    * Keeps a model, so that it is there at the next visit, too; one of the same name is replaced.
-   * @param from the place whose tokenizer and configuration it goes with
    * @returns its place
    * @throws RangeError for a name that is none, FileAccessError where there is no room
    */
-  async keep(model: Qwen2, name: string, from: string): Promise<string> {
+  async keep({ gpu, model, source, configuration }: OpenModel, name: string): Promise<string> {
     if (!/^[\w-][\w.-]{0,63}$/.test(name)) {
       throw new RangeError(
         `A model cannot be called ${shown(name)}: use up to 64 letters, digits, ".", "-" and "_".`,
@@ -99,7 +100,6 @@ export class Workbench {
       throw new FileAccessError("Models cannot be kept here: this browser keeps nothing for this page.");
     }
     const place = `kept/${name}`;
-    const source = this.world.locate(from);
     const folder = joinPath(kept.folder, name), next = joinPath(kept.folder, `.${name}.next`);
     const { files } = kept;
     await this.close(place);
@@ -109,12 +109,8 @@ export class Workbench {
       for (const file of ["tokenizer.json", "tokenizer_config.json"]) {
         await files.writeAtomic(joinPath(next, file), await source.files.read(joinPath(source.folder, file)));
       }
-      await writeJson(
-        files,
-        joinPath(next, configurationFile),
-        await (await this.open(from)).configuration(),
-      );
-      await saveQwen2(await this.gpu(), files, next, model);
+      await writeJson(files, joinPath(next, configurationFile), await configuration());
+      await saveQwen2(gpu, files, next, model);
     } catch (error) {
       await files.remove(next).catch(() => {});
       throw error;
@@ -157,6 +153,7 @@ export class Workbench {
       gpu,
       model,
       tokenizer,
+      source: { files, folder },
       configuration: once(() => configurationOf(files, folder, place)),
       digest: once(async () => {
         const [single, index] = ["model.safetensors", "model.safetensors.index.json"];

@@ -8,6 +8,8 @@ export interface Grant {
   models: readonly string[] | "any";
   /** Hosts it may fetch from, "example.org" or "localhost:8000". */
   network: readonly string[];
+  /** Whether it may keep models on this device. */
+  storage: boolean;
   /** Whether it may use the GPU at all. */
   gpu: boolean;
   /** Time on the GPU, seconds, from a clean start to the next. */
@@ -20,6 +22,7 @@ export interface Grant {
 export const strangersGrant: Grant = {
   models: [],
   network: [],
+  storage: false,
   gpu: true,
   gpuSeconds: 120,
   deviceBytes: 512 << 20,
@@ -29,13 +32,15 @@ export const strangersGrant: Grant = {
 export const ownersGrant: Grant = {
   models: "any",
   network: [],
+  storage: true,
   gpu: true,
   gpuSeconds: Infinity,
   deviceBytes: Infinity,
 };
 
 /**
- * A grant with what a notebook declares that it needs (`metadata.lab.needs`): "models" or "model:<place>", "network:<host>".
+ * A grant with what a notebook declares that it needs (`metadata.lab.needs`): "models" or "model:<place>", "storage",
+ * "network:<host>".
  * @param base what it has anyhow
  */
 export function grantFor(needs: readonly string[], base: Grant): Grant {
@@ -44,7 +49,8 @@ export function grantFor(needs: readonly string[], base: Grant): Grant {
   const models = base.models === "any" || needs.includes("models")
     ? "any" as const
     : [...base.models, ...after("model:")];
-  return { ...base, models, network: [...base.network, ...after("network:")] };
+  const storage = base.storage || needs.includes("storage");
+  return { ...base, models, storage, network: [...base.network, ...after("network:")] };
 }
 
 /** A notebook asked for what it was not granted. `need` is what its metadata would have to declare and a person to allow. */
@@ -63,6 +69,15 @@ export function requireModel({ models }: Grant, place: string): void {
   throw new NeedRefused(
     need,
     `This notebook may not open the model ${place}; whoever runs it would have to allow "${need}".`,
+  );
+}
+
+/** @throws NeedRefused */
+export function requireStorage({ storage }: Grant): void {
+  if (storage) return;
+  throw new NeedRefused(
+    "storage",
+    'This notebook may not keep models on this device; whoever runs it would have to allow "storage".',
   );
 }
 

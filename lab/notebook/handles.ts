@@ -170,6 +170,11 @@ export class Model extends Handle {
     return this.ask("capture", input, patterns, options);
   }
 
+  /** Keeps it on this device under a name, in place of an earlier one; opens again with lab.model("kept/NAME"). @returns that place */
+  keep(name: string): Promise<string> {
+    return this.ask("keep", name);
+  }
+
   toString(): string {
     const { layers, hiddenSize } = this.config;
     return `Model ${this.place} (${this.reward ? "reward model, " : ""}${layers} layers of ${hiddenSize}, ${

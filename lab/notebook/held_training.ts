@@ -73,6 +73,7 @@ export class HeldTrainer implements Held {
         return trainer.model;
       },
       tokenizer: open.tokenizer,
+      source: open.source,
       configuration: () => Promise.resolve(config),
       digest: async () => sha256Of((await trainer.export()).get("model.safetensors")!),
       bytes: 0,

@@ -19,7 +19,7 @@ import type { Workbench } from "../workbench.ts";
 import { Arguments, Options } from "./arguments.ts";
 import { gradients } from "./differentiate.ts";
 import { defaultTolerance, recordValue, stackDigest } from "./digests.ts";
-import { type Grant, requireHost, requireModel } from "./grant.ts";
+import { type Grant, requireHost, requireModel, requireStorage } from "./grant.ts";
 import { type DrawingRule, HeldModel } from "./held_model.ts";
 import { HeldTensor, mostValues } from "./held_tensor.ts";
 import { ops } from "./ops.ts";
@@ -247,13 +247,18 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
     return model;
   };
 
+  const keepModel = (model: HeldModel, args: Arguments) => {
+    requireStorage(grant);
+    return bench.keep(model.open, args.text(0, "the name"));
+  };
+
   /** Every method that a cell may call, by kind of thing. */
   const tables: Record<string, Record<string, Method<never>>> = {
     lab: labMethods,
     ops: Object.fromEntries(
       Object.entries(ops).map(([name, op]) => [name, (_: null, args: Arguments) => op(session, args)]),
     ),
-    Model: { ...modelMethods, xray: xrayOf },
+    Model: { ...modelMethods, xray: xrayOf, keep: keepModel },
     Tensor: tensorMethods,
     Trainer: trainerMethods,
     Microscope: microscopeMethods,

@@ -26,7 +26,7 @@ export const reference: readonly ReferenceEntry[] = [
     "kind": "method",
     "signature": "facts(): Promise<LabFacts>",
     "doc":
-      "@param context the cell that is running: functions of an earlier cell show what they show where they are called */ constructor(transport: Transport, private readonly context: () => CellContext) { this.caller = new Caller(transport, () => context().cell, handleKinds); this.ops = new Ops(this.caller); } private ask<T>(method: string, ...args: unknown[]): Promise<T> { return this.caller.call(0, method, args) as Promise<T>; } // ---- what there is ---- /** The adapter, whose WebGPU it is, its features, the digest of all kernels, versions and the notebook's seed.",
+      "The adapter, whose WebGPU it is, its features, the digest of all kernels, versions and the notebook's seed.",
   },
   {
     "of": "lab",
@@ -544,6 +544,14 @@ export const reference: readonly ReferenceEntry[] = [
       "capture(input: number[] | string, patterns: string | string[], options: { gradients?: boolean } = {}): Promise<Record<string, Tensor>>",
     "doc":
       'What passes through the model while it reads ids or a text, by name: patterns such as "layers.*.attn.out", "layers.0.*", "hidden". With `gradients`, also that of the mean cross-entropy (of the score, for a reward model) with respect to each, as "….grad", and with respect to weights, as "weights.….grad" where a pattern begins so.',
+  },
+  {
+    "of": "Model",
+    "name": "keep",
+    "kind": "method",
+    "signature": "keep(name: string): Promise<string>",
+    "doc":
+      'Keeps it on this device under a name, in place of an earlier one; opens again with lab.model("kept/NAME"). @returns that place',
   },
   {
     "of": "Tensor",

@@ -19,7 +19,9 @@ export function labCompletions(api: readonly ApiEntry[], names: () => readonly s
       const owner = member.text.replace(/\.[^.]*$/, "");
       const known = membersOf(owner, api);
       // Of what a name stands for nothing is known: most likely it is something that the lab gave.
-      const options = known.length > 0 ? known : ["Model", "Tensor"].flatMap((kind) => membersOf(kind, api));
+      const options = known.length > 0
+        ? known
+        : ["Model", "Tensor", "Trainer", "Microscope"].flatMap((kind) => membersOf(kind, api));
       return options.length === 0
         ? null
         : { from: member.from + owner.length + 1, options, validFor: /^[\w$]*$/ };

@@ -28,8 +28,14 @@ import {
   lineNumbers,
 } from "@codemirror/view";
 import { highlightCode, tags } from "@lezer/highlight";
+import { reference as entries } from "../../notebook/reference.ts";
 import { type ApiEntry, labCompletions, labEntryAt } from "./completion.ts";
-import { reference } from "./reference.ts";
+
+const reference = entries.map(({ of, name, signature, doc }): ApiEntry => ({
+  path: `${of}.${name}`,
+  signature,
+  doc,
+}));
 
 /** Colours are classes of the style sheet, so that code that is only read has them too. */
 const colours = HighlightStyle.define([
