@@ -551,7 +551,7 @@ export const reference: readonly ReferenceEntry[] = [
     "kind": "method",
     "signature": "keep(name: string): Promise<string>",
     "doc":
-      'Keeps it on this device under a name, in place of an earlier one; opens again with lab.model("kept/NAME"). @returns that place',
+      'Keeps it on this device under a name, in place of an earlier one; opens again with lab.model("kept/NAME"). Returns that place.',
   },
   {
     "of": "Tensor",
