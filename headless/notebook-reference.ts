@@ -33,7 +33,8 @@ export function membersOf(source: string, className: string, of: string): Entry[
     name: property ?? method,
     kind: property ? "property" : "method",
     signature: property ? `${property}: ${oneLine(type)}` : method + oneLine(rest),
-    doc: comment.replace(/^\s*\* ?/gm, "").replace(/\s+/g, " ").trim(),
+    doc: comment.replace(/^\s*\* ?/gm, "").replace(/\s+/g, " ").trim()
+      .replace(/ ?@returns (.*?)\.?$/, " Returns $1."),
   }));
 }
 

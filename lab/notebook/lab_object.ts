@@ -4,7 +4,7 @@
  *
  *     const host = labObject(bench, { seed: 7, grant: strangersGrant, versions: {} });
  *     serveLab(port, host)                    answers a kernel at the other end of a MessagePort (wire.ts)
- *     labFor(directly(host), { … })           the same without a port, in this very place (lab.ts)
+ *     new Lab(directly(host), () => cell)     the same without a port, in this very place (lab.ts, transport.ts)
  *
  * To add a kind of thing that cells hold (a trainer, say): a class that is {@link Held}, a table of its methods in `tables` below, a
  * method of the lab that makes it, and a class of the same name in handles.ts for the cell's end. Methods get the checked arguments and

@@ -195,3 +195,33 @@ taskTest("bad usage is told apart from bad notebooks", async () => {
   assertEquals(await run("--help"), 0);
   assertMatch(told(), /deno task notebook run\|verify\|check\|export FILE\.ipynb/);
 });
+
+taskTest("Ctrl-C ends a loop that nothing else would, and writes nothing", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const path = `${folder}/loop.ipynb`;
+    const text = serialiseNotebook(notebookOf("1", 'console.log("on");\nfor (;;) {}'));
+    await Deno.writeTextFile(path, text);
+    const root = decodeURIComponent(new URL("../..", import.meta.url).pathname);
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--cached-only", "headless/notebook.ts", "run", "--in-place", path],
+      cwd: root,
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    let told = "", interrupted = false;
+    for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
+      told += piece;
+      if (interrupted || !told.includes("✓   1")) continue;
+      interrupted = true;
+      // Until the second cell is at it.
+      setTimeout(() => child.kill("SIGINT"), 500);
+    }
+    assertEquals((await child.status).code, 130, told);
+    assertMatch(told, /Interrupted: cell 2 was interrupted/);
+    assertMatch(told, /Stopped; nothing was written\./);
+    assertEquals(await Deno.readTextFile(path), text);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
