@@ -8,6 +8,7 @@ import { remoteJudge } from "../judges/remote.ts";
 import { secondScores } from "../judges/second.ts";
 import type { JudgingFigures, Match } from "../report/data.ts";
 import { type Run, Stopped } from "../run.ts";
+import type { Keeping, KeepRows } from "./kept.ts";
 import { type Entry, meetings, playMatches, type ScoreName, type TextJudge } from "./matches.ts";
 
 /** What is compared, and with what at hand. */
@@ -19,7 +20,7 @@ export interface Contest {
   /** Takes sentences that a reader of the win rates must know. */
   notes: string[];
   /** Gives what an earlier invocation kept under this name and key, or measures it. */
-  keep: <T>(name: string, key: string, measure: () => Promise<T>) => Promise<T>;
+  keep: <T>(keeping: Keeping, measure: (rows: KeepRows) => Promise<T>) => Promise<T>;
 }
 
 /**
@@ -48,9 +49,8 @@ export async function judge(
     const steps = entries.reduce((sum, { texts }) => sum + texts.length, 0);
     const progress = judgingProgress(run, steps, "summaries");
     const scores = await keep(
-      "second",
-      await folderDigest(run.files, folder),
-      () => secondScores(run, folder, posts, entries.map(scorable), progress.tick, progress.checkStop),
+      { name: "second", key: await folderDigest(run.files, folder), tick: progress.tick },
+      (rows) => secondScores(run, folder, posts, entries.map(scorable), rows, progress.checkStop),
     );
     entries.forEach((entry, i) => entry.scores.second = scores[i]);
     const matches = await play("second");
