@@ -7,6 +7,7 @@ import type { Progress } from "../lab/progress.ts";
 import { readQwen2Config } from "../lab/qwen2.ts";
 import { expectedTensors } from "../lab/qwen2_config.ts";
 import type { Run } from "../lab/run.ts";
+import { folderDigest } from "../lab/stages/judging.ts";
 import { fetchModel } from "./hub.ts";
 
 const openai = "https://api.openai.com/v1";
@@ -69,5 +70,5 @@ export async function findJudge(
     );
   }
   requireTensors(await openCheckpoint(files, folder), expectedTensors(shape), ["score.bias"]);
-  return { folder };
+  return { folder, digest: await folderDigest(files, folder) };
 }

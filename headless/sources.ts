@@ -66,7 +66,7 @@ export async function fetchSources(
 export async function loadSources(files: Files, { data }: Sources): Promise<Dataset> {
   return data === null
     ? await loadDemoData(files, demoFolder)
-    : await loadTldrFolder(files, data.posts.folder, data.comparisons?.folder);
+    : await loadTldrFolder(files, data.posts, data.comparisons);
 }
 
 /** SHA-256 of the base model's and the data's files: inputs of every stage. */

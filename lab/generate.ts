@@ -1,6 +1,7 @@
 /**
  * Generation over a key-value cache. The prompts go through the model in packed micro-batches, then all sequences grow by one token a
- * step. Everything stays on the device: the host waits only to read the result.
+ * step. Everything stays on the device: the host waits only to read the result. A prompt that is answered several times in a row is read
+ * once, and its keys and values are copied.
  */
 import { embedding } from "../kernels/embedding.ts";
 import { gatherRows } from "../kernels/gather_rows.ts";
@@ -12,6 +13,7 @@ import {
   releaseKeyValueCache,
   storeStep,
 } from "../kernels/key_value_cache.ts";
+import { repeatRows } from "../kernels/repeat_rows.ts";
 import { rmsnorm } from "../kernels/rmsnorm.ts";
 import { sample, type SampleRule } from "../kernels/sample.ts";
 import type { Tensor } from "../kernels/tensor.ts";
@@ -60,28 +62,66 @@ export async function generate(
   for (let first = 0; first < prompts.length; first += batch) {
     const some = prompts.slice(first, first + batch);
     const numbers = options.samples?.slice(first, first + batch) ?? some.map((_, i) => first + i);
-    const tokens = gpu.scope(() => decode(gpu, model, some, numbers, options));
+    const seats = seat(some);
+    const tokens = gpu.scope(() => decode(gpu, model, seats, numbers, options));
     const columns = await gpu.readU32(...tokens);
     for (const tensor of tokens) gpu.release(tensor);
-    some.forEach((_, b) => responses.push(Uint32Array.from({ length: T }, (_, t) => columns[t][b])));
+    for (const row of seats.rows) responses.push(Uint32Array.from({ length: T }, (_, t) => columns[t][row]));
     options.heed?.();
   }
   return responses;
 }
 
-/** @returns T tensors u32 [B]: the tokens drawn at each step */
+/** How the sequences of a batch lie in its rows: first one for each prompt, in the order of the prompts, then those that repeat one. */
+interface Seats {
+  /** The prompts that are read, U of them. */
+  distinct: ArrayLike<number>[];
+  /** For every sequence, as it was given, its row. */
+  rows: number[];
+  /** For every row from U on, the row below U whose prompt it repeats. */
+  repeats: Uint32Array<ArrayBuffer>;
+}
+
+/** Seats a batch: prompts that follow one another and are equal are one. */
+function seat(prompts: readonly ArrayLike<number>[]): Seats {
+  const distinct: ArrayLike<number>[] = [], readers: number[] = [];
+  for (const prompt of prompts) {
+    if (distinct.length === 0 || !areEqual(prompt, distinct.at(-1)!)) distinct.push(prompt);
+    readers.push(distinct.length - 1);
+  }
+  const repeats: number[] = [];
+  const rows = readers.map((reader, i) =>
+    reader !== readers[i - 1] ? reader : distinct.length + repeats.push(reader) - 1
+  );
+  return { distinct, rows, repeats: Uint32Array.from(repeats) };
+}
+
+function areEqual(one: ArrayLike<number>, other: ArrayLike<number>): boolean {
+  if (one === other) return true;
+  if (one.length !== other.length) return false;
+  for (let i = 0; i < one.length; i++) if (one[i] !== other[i]) return false;
+  return true;
+}
+
+/**
+ * @param numbers of the sequences as they were given
+ * @returns T tensors u32 [B]: the tokens drawn at each step, by row
+ */
 function decode(
   gpu: Gpu,
   model: Qwen2,
-  prompts: readonly ArrayLike<number>[],
+  seats: Seats,
   numbers: readonly number[],
   options: GenerateOptions,
 ): Tensor[] {
-  const B = prompts.length, T = options.responseLength;
+  const { distinct, rows, repeats } = seats;
+  const U = distinct.length, B = U + repeats.length, T = options.responseLength;
   const shape = ropeShape(model.config);
-  const lengths = prompts.map((prompt) => prompt.length);
-  const capacity = Math.max(...lengths) + T;
-  const samples = gpu.from(Uint32Array.from(numbers), [B], "samples");
+  const lengths = Array.from({ length: B }, (_, row) => distinct[row < U ? row : repeats[row - U]].length);
+  const longest = Math.max(...lengths), capacity = longest + T;
+  const numberOf = new Uint32Array(B);
+  rows.forEach((row, b) => numberOf[row] = numbers[b]);
+  const samples = gpu.from(numberOf, [B], "samples");
   const filled = Array.from(
     { length: T },
     (_, t) => gpu.from(Uint32Array.from(lengths, (length) => length + t + 1), [B], `lengths ${t}`),
@@ -96,7 +136,7 @@ function decode(
   const draw = (hidden: Tensor) =>
     sample(gpu, hidden, model.head, { ...options, samples, position: tokens.length }).token;
   tokens.push(
-    gpu.scope(() => draw(hiddenOfPrompts(gpu, model, prompts, caches, options.microTokens ?? 4096))),
+    gpu.scope(() => draw(hiddenOfPrompts(gpu, model, seats, caches, options.microTokens ?? 4096))),
   );
   while (tokens.length < T) {
     const t = tokens.length - 1;
@@ -113,18 +153,28 @@ function decode(
 function hiddenOfPrompts(
   gpu: Gpu,
   model: Qwen2,
-  prompts: readonly ArrayLike<number>[],
+  { distinct, repeats }: Seats,
   caches: readonly KeyValueCache[],
   microTokens: number,
 ): Tensor {
-  const D = model.config.hiddenSize;
-  const last = gpu.empty([prompts.length, D], "hidden");
-  for (const [from, to] of microBatches(prompts.map((prompt) => prompt.length), microTokens)) {
+  const D = model.config.hiddenSize, U = distinct.length;
+  const lengths = distinct.map((prompt) => prompt.length);
+  const last = gpu.empty([U + repeats.length, D], "hidden");
+  for (const [from, to] of microBatches(lengths, microTokens)) {
     gpu.scope(() => {
-      const batch = tokenBatch(gpu, model, prompts.slice(from, to));
+      const batch = tokenBatch(gpu, model, distinct.slice(from, to));
       const ends = batch.packing.host.starts.slice(1).map((start) => start - 1);
       gpu.place(last, from * D, gatherRows(gpu, hiddenStates(gpu, model, batch, caches, from), ends));
     });
+  }
+  if (repeats.length > 0) {
+    const sources = gpu.from(repeats, [repeats.length], "repeats");
+    const copies = { first: U, sources, rows: repeats };
+    repeatRows(gpu, last, copies);
+    for (const { keys, values } of caches) {
+      const width = Math.max(...lengths) * keys.shape[2];
+      for (const cache of [keys, values]) repeatRows(gpu, cache, { ...copies, width });
+    }
   }
   return last;
 }

@@ -69,7 +69,7 @@ export async function runStages(
   const facts: StageFacts[] = [];
   const lost = { times: 0 };
   for (const [i, stage] of stages.entries()) {
-    const inputs = { ...stageInputs(run.config, stage), ...inputDigests };
+    const inputs = inputsOf(run, stage, inputDigests);
     const before = await doneBefore(run, stage, inputDigests);
     if (before) {
       facts.push({ ...before.output as unknown as StageFacts, name: stage, ran: false });
@@ -106,13 +106,27 @@ export async function runStages(
   return facts;
 }
 
+/** All that a stage depends on. Behind the name of the evaluation's judge there may be another model than last time. */
+function inputsOf(
+  run: Run,
+  stage: StageName,
+  inputDigests: Record<string, string>,
+): Record<string, unknown> {
+  const judge = stage === "evaluate" && run.judge?.digest;
+  return {
+    ...stageInputs(run.config, stage),
+    ...inputDigests,
+    ...(judge && { "evaluate.judge's files": judge }),
+  };
+}
+
 /** The record of a stage that need not run: it was done with these inputs, and what it left is there. */
 async function doneBefore(
   run: Run,
   stage: StageName,
   inputDigests: Record<string, string>,
 ): Promise<StageRecord | undefined> {
-  const inputs = { ...stageInputs(run.config, stage), ...inputDigests };
+  const inputs = inputsOf(run, stage, inputDigests);
   const record = await readStageRecord(run.files, run.path, stage, inputs);
   if (!record) return undefined;
   const there = await Promise.all(leaves[stage](run).map((path) => run.files.exists(path)));
@@ -194,7 +208,7 @@ async function requirePredecessors(
         );
       }
     }
-    const inputs = { ...stageInputs(run.config, earlier), ...inputDigests };
+    const inputs = inputsOf(run, earlier, inputDigests);
     if (!await readStageRecord(run.files, run.path, earlier, inputs)) {
       throw new Error(
         `${stage} needs stage ${earlier}, whose result in ${run.path} is unfinished or has other settings; ` +

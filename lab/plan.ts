@@ -185,7 +185,12 @@ const countStage: Record<PlannedStage, Count> = {
     addGeneration(work, rollouts, ppo.responseLength);
     addSequences(work.read, rollouts.map((query) => query + ppo.responseLength), () => ppo.responseLength, 2);
     const best = queries.slice(0, bestPosts);
-    addGeneration(work, best, T, bestOf);
+    best.forEach((query, i) => {
+      // A batch reads a post's query once for all of its samples.
+      const first = i * bestOf, last = first + bestOf - 1, { decodeBatch } = evaluate;
+      const batches = Math.floor(last / decodeBatch) - Math.floor(first / decodeBatch) + 1;
+      addGeneration(work, [query], T, bestOf, batches);
+    });
     // The reward model reads the three's summaries and the references, the samples, and the held-out pairs.
     addSequences(work.read, queries.map((query) => query + T), () => 0, 4);
     addSequences(work.read, best.map((query) => query + T), () => 0, bestOf);

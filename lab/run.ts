@@ -36,8 +36,8 @@ export interface Run {
   tokenisers?: (limits: TokenLimits) => Promise<Tokenisers>;
   /** Scores a summary by the data's own rule, where it has one (the demo). */
   gold?: (post: SummarisedPost, summary: string) => number;
-  /** Where the judge `openai` is asked; the folder of the judge `second` or `local`. */
-  judge?: { endpoint?: Endpoint; folder?: string };
+  /** Where the judge `openai` is asked; the folder of the judge `second` or `local`, and the digest of what lies in it. */
+  judge?: { endpoint?: Endpoint; folder?: string; digest?: string };
   progress: Progress;
   /** Asked between steps: true once the user wants the run to save and end. */
   stopping: () => boolean;

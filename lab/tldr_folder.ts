@@ -25,6 +25,12 @@ interface Source {
   count(): Promise<number>;
 }
 
+/**
+ * A folder of data: all that lies in it, or those of its files, by paths relative to it, that are known to be the data. Others may have
+ * put more beside these, and what is known and not there is missed.
+ */
+export type DataFolder = string | { folder: string; files: readonly { path: string }[] };
+
 /** The data's files: for each split of the posts, and of the comparisons. */
 export interface TldrFiles {
   posts: Record<PostSplit, Source[]>;
@@ -68,13 +74,13 @@ const wanted = {
  */
 export async function findTldrFiles(
   files: Files,
-  folder: string,
-  comparisonsFolder?: string,
+  posts: DataFolder,
+  comparisons?: DataFolder,
 ): Promise<TldrFiles> {
-  const found = await sortFiles(files, folder, "");
-  const other = comparisonsFolder === undefined
-    ? undefined
-    : await sortFiles(files, comparisonsFolder, "comparisons");
+  const folder = pathOf(posts),
+    comparisonsFolder = comparisons === undefined ? undefined : pathOf(comparisons);
+  const found = await sortFiles(files, posts, "");
+  const other = comparisons === undefined ? undefined : await sortFiles(files, comparisons, "comparisons");
   const beside = other ? Object.values(found.comparisons).flat().map(({ path }) => path) : [];
   return {
     posts: onlyForm(folder, "posts", Object.values(found.posts), (form) => Object.values(form).flat()),
@@ -89,12 +95,18 @@ export async function findTldrFiles(
   };
 }
 
+const pathOf = (folder: DataFolder) => typeof folder === "string" ? folder : folder.folder;
+
 /** @param top name of the folder as far as it tells what is in it */
-async function sortFiles(files: Files, folder: string, top: "" | "comparisons"): Promise<FoundFiles> {
+async function sortFiles(files: Files, data: DataFolder, top: "" | "comparisons"): Promise<FoundFiles> {
+  const folder = pathOf(data);
+  const names = typeof data === "string"
+    ? await dataFiles(files, data)
+    : data.files.map(({ path }) => path).filter((path) => dataFile.test(path));
   const posts = { jsonl: noSplits(), parquet: noSplits() };
   const comparisons: FoundFiles["comparisons"] = { json: [], parquet: [] };
   const unread: string[] = [];
-  for (const inside of await dataFiles(files, folder)) {
+  for (const inside of names) {
     const path = joinPath(folder, inside);
     const [name, parent = top] = inside.split("/").reverse();
     const split = (Object.keys(splitNames) as PostSplit[]).find((one) => splitNames[one].test(name));
@@ -133,10 +145,12 @@ async function dataFiles(files: Files, folder: string): Promise<string[]> {
     if (name.startsWith(".")) continue;
     if (name.endsWith("/")) {
       for (const below of await dataFiles(files, joinPath(folder, name))) found.push(name + below);
-    } else if (/\.(jsonl?|parquet)$/.test(name)) found.push(name);
+    } else if (dataFile.test(name)) found.push(name);
   }
   return found;
 }
+
+const dataFile = /\.(jsonl?|parquet)$/;
 
 /** Of the forms that something may be there in, the one that is. */
 function onlyForm<Form>(
@@ -187,16 +201,18 @@ function noSplits(): Record<PostSplit, Source[]> {
  * The data set of a folder, or of one with the posts and another with the comparisons. What is held out is read at once; the rows of the
  * training splits are counted now and read, file by file, each time they are asked for. Comparisons that do not say which split they
  * are of are left out, and counted in `notes`.
- * @param comparisonsFolder goes before what `folder` holds of comparisons
+ * @param ownComparisons goes before what the posts' folder holds of comparisons
  * @throws DamagedFileError naming file and line, or row, where a row cannot be understood; the file that has no posts; the folder
  * that has no comparisons, or none with a split; see also `findTldrFiles`
  */
 export async function loadTldrFolder(
   files: Files,
-  folder: string,
-  comparisonsFolder?: string,
+  postsFolder: DataFolder,
+  ownComparisons?: DataFolder,
 ): Promise<Dataset> {
-  const { posts, comparisons, unread, unused } = await findTldrFiles(files, folder, comparisonsFolder);
+  const { posts, comparisons, unread, unused } = await findTldrFiles(files, postsFolder, ownComparisons);
+  const folder = pathOf(postsFolder),
+    comparisonsFolder = ownComparisons === undefined ? undefined : pathOf(ownComparisons);
   requireSplits(folder, posts);
   const validation = await Array.fromAsync(postsIn(posts.validation));
   const test = await Array.fromAsync(postsIn(posts.test));

@@ -48,10 +48,20 @@ export function addSequences(
   }
 }
 
-/** Adds generation: each prompt is read, then `count` tokens are written behind it. */
-export function addGeneration(work: Work, prompts: Iterable<number>, count: number, times = 1): void {
+/**
+ * Adds generation: each prompt is read, then `count` tokens are written behind it.
+ * @param times how often each is answered, and `readings` how often it is read for that
+ */
+export function addGeneration(
+  work: Work,
+  prompts: Iterable<number>,
+  count: number,
+  times = 1,
+  readings = times,
+): void {
   for (const prompt of prompts) {
-    addSequences(work.read, [prompt], () => 1, times);
+    addSequences(work.read, [prompt], () => 0, readings);
+    work.read.headRows += times;
     const written = Math.max(0, count - 1);
     work.written.tokens += times * written;
     work.written.attended += times * written * (prompt + (written + 1) / 2);

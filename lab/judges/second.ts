@@ -6,6 +6,7 @@ import type { Qwen2Config } from "../qwen2_config.ts";
 import { tldrQuery } from "../query.ts";
 import type { Run } from "../run.ts";
 import { sequenceScores } from "../scoring.ts";
+import type { KeepRows } from "../stages/kept.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer.ts";
 
 /** Summaries of the first so many posts by one author; `ended` tells which are whole. */
@@ -14,7 +15,7 @@ export interface Scorable {
   ended: readonly boolean[];
 }
 
-/** Sequences between two looks at the progress. */
+/** Sequences between two looks at the progress, kept together. */
 export const sequencesAtOnce = 256;
 
 /** What a reward model's folder says of it. @throws DamagedFileError where it is a language model */
@@ -33,6 +34,7 @@ export async function readSecondJudge(
 
 /**
  * Scores texts with the reward model in a folder. It reads them with its own tokenizer, so it may be of another size or family.
+ * @param rows keeps scores as they come
  * @param heed called between micro-batches; may throw to stop
  * @returns for each author a score for each text
  * @throws DamagedFileError where the folder has no reward model; RangeError where a score is not finite
@@ -42,7 +44,7 @@ export async function secondScores(
   folder: string,
   posts: readonly SummarisedPost[],
   authors: readonly Scorable[],
-  tick: (sequences: number) => void,
+  rows: KeepRows,
   heed?: () => void,
 ): Promise<number[][]> {
   const { gpu, files, config } = run;
@@ -56,19 +58,21 @@ export async function secondScores(
     ])
   );
   const model = await loadQwen2(gpu, files, folder, "judge");
-  const flat: number[] = [];
+  const { microTokens } = config.reward;
+  let flat: number[];
   try {
-    for (let i = 0; i < sequences.length; i += sequencesAtOnce) {
-      const some = sequences.slice(i, i + sequencesAtOnce);
-      flat.push(...await sequenceScores(gpu, model, some, config.reward.microTokens, heed));
-      tick(some.length);
-    }
+    flat = await rows("scores", sequences.length, sequencesAtOnce, async (from, to) => {
+      const found = await sequenceScores(gpu, model, sequences.slice(from, to), microTokens, heed);
+      const bad = found.find((value) => !Number.isFinite(value));
+      if (bad !== undefined) {
+        throw new RangeError(`${folder} scored a summary as ${bad}; check its weights.`);
+      }
+      return Array.from(found);
+    });
   } finally {
     model.parameters.drop();
     gpu.trim();
   }
-  const bad = flat.find((value) => !Number.isFinite(value));
-  if (bad !== undefined) throw new RangeError(`${folder} scored a summary as ${bad}; check its weights.`);
   let at = 0;
   return authors.map(({ texts }) => flat.slice(at, at += texts.length));
 }

@@ -1,9 +1,9 @@
 /**
  * Evaluation: base model, SFT and PPO summarise held-out posts; the reward model, the data's gold rule and ROUGE measure what they
- * wrote. Only one model is on the device at a time. What one model gave is kept in `evaluation/`, so that a stopped evaluation goes on with
- * the next model, and another judge finds all that was written.
+ * wrote. Only one model is on the device at a time. What one model gives is kept in `evaluation/`, batch by batch, so that a stopped
+ * evaluation goes on where it was, and another judge finds all that was written.
  */
-import { digestOfJson, joinPath, readJson, writeJson } from "../bytes.ts";
+import { digestOfJson, joinPath, writeJson } from "../bytes.ts";
 import { queryAt, readTable, sequenceAt, type SummarisedPost, type TokenTable } from "../dataset.ts";
 import { drawnAt, generate, temperatureShift } from "../generate.ts";
 import { loadQwen2, type Qwen2 } from "../qwen2.ts";
@@ -23,6 +23,7 @@ import {
   type Written,
 } from "./evaluation_figures.ts";
 import { judge } from "./judging.ts";
+import { type KeepRows, kept } from "./kept.ts";
 import { optimisationOf } from "./optimisation.ts";
 import { tablePath } from "./preprocess.ts";
 import { heldOutPairs, measureReward, referenceCount } from "./reward_figures.ts";
@@ -30,7 +31,7 @@ import { cutAtEos, referenceLosses } from "./sft.ts";
 
 /** Posts for the KL, at most. */
 const mostKlPosts = 512;
-/** Sequences between two looks at the progress. */
+/** Sequences that are read between two looks at the progress, and kept together. */
 const chunk = 256;
 
 interface Losses {
@@ -118,10 +119,11 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
 
   // The order lets SFT, PPO's reference, read what PPO has written without the two being loaded together.
   const key = await digestOfJson({ inputs, present });
-  const keep = <T>(name: string, measure: () => Promise<T>) => kept(run, key, name, measure);
-  const base = await keep("base", () => measureBase(run, work));
-  const ppo = present.ppo ? await keep("ppo", () => measurePpo(run, work)) : undefined;
-  const sft = present.sft ? await keep("sft", () => measureSft(run, work, ppo)) : undefined;
+  const keep = <T>(name: string, measure: (rows: KeepRows) => Promise<T>) =>
+    kept(run, { name, key, tick: work.tick }, measure);
+  const base = await keep("base", (rows) => measureBase(run, work, rows));
+  const ppo = present.ppo ? await keep("ppo", (rows) => measurePpo(run, work, rows)) : undefined;
+  const sft = present.sft ? await keep("sft", (rows) => measureSft(run, work, rows, ppo)) : undefined;
   const written: Partial<Record<Author, Written[]>> = {
     reference: posts.map((post, i) => ({
       text: post.summary,
@@ -133,7 +135,7 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
     ...(ppo && { ppo: ppo.summaries }),
   };
   const reward = present.reward
-    ? await keep("reward", () => measureWithReward(run, work, written, sft?.samples ?? []))
+    ? await keep("reward", (rows) => measureWithReward(run, work, rows, written, sft?.samples ?? []))
     : undefined;
 
   const entries = entriesOf(run, posts, written, reward?.scores ?? {});
@@ -144,7 +146,8 @@ export async function evaluate(run: Run, inputs: string): Promise<Evaluation> {
     entries: all,
     hasReward: reward !== undefined,
     notes,
-    keep: async (name, judge, measure) => kept(run, await digestOfJson({ key, judge }), name, measure),
+    keep: async ({ name, key: judge, tick }, measure) =>
+      kept(run, { name, key: await digestOfJson({ key, judge }), tick }, measure),
   });
   const authors = entries.map((entry) => authorFigures(entry, posts, written[entry.author as Author]!));
   const figuresOf = (author: Author) => authors.find((figures) => figures.author === author)!;
@@ -219,28 +222,6 @@ export function evaluationSizes(
   };
 }
 
-/** The result of an earlier, stopped evaluation with this key, or that of `measure`, which is then kept. */
-async function kept<T>(run: Run, key: string, name: string, measure: () => Promise<T>): Promise<T> {
-  const folder = joinPath(run.path, "evaluation");
-  const path = joinPath(folder, `${name}.json`);
-  if (await run.files.exists(path)) {
-    try {
-      const found = await readJson(run.files, path) as { key: string; digest: string; result: T };
-      if (found.key === key && found.digest === await digestOfJson(found.result)) return found.result;
-    } catch {
-      // Damaged: measured again.
-    }
-  }
-  // As it will be read back: NaN has no JSON.
-  const result = JSON.parse(JSON.stringify(await measure())) as T;
-  await run.files.makeDirectory(folder);
-  await run.files.writeAtomic(
-    path,
-    new TextEncoder().encode(JSON.stringify({ key, digest: await digestOfJson(result), result })),
-  );
-  return result;
-}
-
 /** Loads a model for as long as `body` takes. */
 async function withModel<T>(run: Run, folder: string, name: string, body: (model: Qwen2) => Promise<T>) {
   const model = await loadQwen2(run.gpu, run.files, folder, name);
@@ -254,54 +235,61 @@ async function withModel<T>(run: Run, folder: string, name: string, body: (model
 
 // ---- one model after the other ----
 
-function measureBase(run: Run, work: Work): Promise<BaseResult> {
+function measureBase(run: Run, work: Work, rows: KeepRows): Promise<BaseResult> {
   return withModel(run, run.baseFolder, "base", async (model) => ({
-    summaries: await summarise(run, work, model),
+    summaries: await summarise(run, work, rows, model),
     losses: await losses(run, work, model),
   }));
 }
 
-function measurePpo(run: Run, work: Work): Promise<PpoResult> {
+function measurePpo(run: Run, work: Work, rows: KeepRows): Promise<PpoResult> {
   return withModel(run, modelFolder(run, "ppo"), "ppo", async (model) => {
-    const summaries = await summarise(run, work, model);
+    const summaries = await summarise(run, work, rows, model);
     const { temperature, topK, topP, responseLength } = run.config.ppo;
-    const queries = work.queries.slice(0, work.klPosts);
-    const rollouts = await write(run, work, model, queries, {
+    const rollouts = await write(run, rows, model, {
+      name: "rollouts",
+      count: work.klPosts,
+      query: (i) => work.queries[i],
       rule: { ...drawnAt(temperature), topK, topP },
       responseLength,
       stage: stageKeys.evaluate,
       step: 1,
     });
-    const logprobs = await responseLogprobs(run, work, model, rollouts);
+    const logprobs = await responseLogprobs(run, work, rows, model, rollouts);
     return { summaries, rollouts: rollouts.map(({ tokens }, i) => ({ tokens, logprob: logprobs[i] })) };
   });
 }
 
-function measureSft(run: Run, work: Work, ppo: PpoResult | undefined): Promise<SftResult> {
+function measureSft(
+  run: Run,
+  work: Work,
+  rows: KeepRows,
+  ppo: PpoResult | undefined,
+): Promise<SftResult> {
   return withModel(run, modelFolder(run, "sft"), "sft", async (model) => {
-    const summaries = await summarise(run, work, model);
+    const summaries = await summarise(run, work, rows, model);
     const { bestPosts, bestOf } = work;
-    const flat = await write(
-      run,
-      work,
-      model,
-      work.queries.slice(0, bestPosts).flatMap((query) => Array<Uint32Array>(bestOf).fill(query)),
-      {
-        rule: drawnAt(run.config.evaluate.bestOfTemperature),
-        responseLength: run.config.preprocess.responseTokens,
-        stage: stageKeys.bestOf,
-        step: 0,
-        // A post's first samples are the same however many there are; 4096 is the most that the configuration takes.
-        samples: Array.from(
-          { length: bestPosts * bestOf },
-          (_, i) => Math.floor(i / bestOf) * 4096 + i % bestOf,
-        ),
-      },
-    );
+    const flat = await write(run, rows, model, {
+      name: "samples",
+      count: bestPosts * bestOf,
+      query: (i) => work.queries[Math.floor(i / bestOf)],
+      rule: drawnAt(run.config.evaluate.bestOfTemperature),
+      responseLength: run.config.preprocess.responseTokens,
+      stage: stageKeys.bestOf,
+      step: 0,
+      // A post's first samples are the same however many there are; 4096 is the most that the configuration takes.
+      sample: (i) => Math.floor(i / bestOf) * 4096 + i % bestOf,
+    });
     return {
       summaries,
       losses: await losses(run, work, model),
-      rolloutLogprobs: await responseLogprobs(run, work, model, ppo?.rollouts.slice(0, work.klPosts) ?? []),
+      rolloutLogprobs: await responseLogprobs(
+        run,
+        work,
+        rows,
+        model,
+        ppo?.rollouts.slice(0, work.klPosts) ?? [],
+      ),
       samples: Array.from({ length: bestPosts }, (_, i) => flat.slice(i * bestOf, (i + 1) * bestOf)),
     };
   });
@@ -310,37 +298,45 @@ function measureSft(run: Run, work: Work, ppo: PpoResult | undefined): Promise<S
 function measureWithReward(
   run: Run,
   work: Work,
+  rows: KeepRows,
   written: Partial<Record<Author, Written[]>>,
   samples: Written[][],
 ): Promise<RewardResult> {
   return withModel(run, modelFolder(run, "reward"), "reward", async (model) => {
-    const score = async (sequences: readonly Uint32Array[]) => {
-      const found: number[] = [];
-      for (let i = 0; i < sequences.length; i += chunk) {
-        const some = sequences.slice(i, i + chunk);
-        const { microTokens } = run.config.reward;
-        found.push(...await sequenceScores(run.gpu, model, some, microTokens, work.heed));
-        work.tick(some.length);
-      }
-      const bad = found.find((value) => !Number.isFinite(value));
-      if (bad !== undefined) {
-        throw new RangeError(`models/reward scored a summary as ${bad}; train the reward model again.`);
-      }
-      return found;
-    };
+    const { microTokens } = run.config.reward;
+    // Sequences are put together as they are read: with its query before it, a sample takes many times the room that it takes alone.
+    const score = (name: string, count: number, sequence: (i: number) => Uint32Array) =>
+      rows(name, count, chunk, async (from, to) => {
+        const some = Array.from({ length: to - from }, (_, i) => sequence(from + i));
+        const found = await sequenceScores(run.gpu, model, some, microTokens, work.heed);
+        const bad = found.find((value) => !Number.isFinite(value));
+        if (bad !== undefined) {
+          throw new RangeError(`models/reward scored a summary as ${bad}; train the reward model again.`);
+        }
+        return Array.from(found);
+      });
     const scores: RewardResult["scores"] = {};
     for (const [author, summaries] of Object.entries(written) as [Author, Written[]][]) {
-      scores[author] = await score(summaries.map(({ tokens }, i) => joined(work.queries[i], tokens)));
+      scores[author] = await score(
+        author,
+        summaries.length,
+        (i) => joined(work.queries[i], summaries[i].tokens),
+      );
     }
-    // Post by post: with its query before it, a sample takes many times the room that it takes alone.
-    const sampleScores: number[][] = [];
-    for (const [i, some] of samples.entries()) {
-      sampleScores.push(await score(some.map(({ tokens }) => joined(work.queries[i], tokens))));
-    }
-    const { figures, notes } = await measureReward(run, score, scores.reference);
+    const { bestOf } = work;
+    const flat = await score("samples", samples.length * bestOf, (i) => {
+      const post = Math.floor(i / bestOf);
+      return joined(work.queries[post], samples[post][i % bestOf].tokens);
+    });
+    let sets = 0;
+    const { figures, notes } = await measureReward(
+      run,
+      (sequences) => score(`held-out-${++sets}`, sequences.length, (i) => sequences[i]),
+      scores.reference,
+    );
     return {
       scores,
-      samples: sampleScores,
+      samples: samples.map((_, post) => flat.slice(post * bestOf, (post + 1) * bestOf)),
       figures,
       notes,
     };
@@ -348,8 +344,11 @@ function measureWithReward(
 }
 
 /** Everybody's summaries of the evaluation posts, with the same random numbers. */
-function summarise(run: Run, work: Work, model: Qwen2): Promise<Written[]> {
-  return write(run, work, model, work.queries, {
+function summarise(run: Run, work: Work, rows: KeepRows, model: Qwen2): Promise<Written[]> {
+  return write(run, rows, model, {
+    name: "summaries",
+    count: work.queries.length,
+    query: (i) => work.queries[i],
     rule: drawnAt(run.config.evaluate.temperature),
     responseLength: run.config.preprocess.responseTokens,
     stage: stageKeys.evaluate,
@@ -357,39 +356,42 @@ function summarise(run: Run, work: Work, model: Qwen2): Promise<Written[]> {
   });
 }
 
-async function write(
+/** What is to be written: `count` responses, the i-th to `query(i)`, with the random numbers of `sample(i)`. */
+interface Writing {
+  name: string;
+  count: number;
+  query: (i: number) => Uint32Array;
+  sample?: (i: number) => number;
+  rule: { temperature?: number; greedy?: boolean; topK?: number; topP?: number };
+  responseLength: number;
+  stage: number;
+  step: number;
+}
+
+function write(
   run: Run,
-  work: Work,
+  rows: KeepRows,
   model: Qwen2,
-  queries: readonly Uint32Array[],
-  { rule, samples = queries.map((_, i) => i), ...rest }: {
-    rule: { temperature?: number; greedy?: boolean; topK?: number; topP?: number };
-    responseLength: number;
-    stage: number;
-    step: number;
-    samples?: readonly number[];
-  },
+  { name, count, query, sample = (i) => i, rule, ...rest }: Writing,
 ): Promise<Written[]> {
   const { gpu, tokenizer, config } = run;
   const batch = config.evaluate.decodeBatch;
-  const written: Written[] = [];
-  for (let i = 0; i < queries.length; i += batch) {
-    const rows = await generate(gpu, model, queries.slice(i, i + batch), {
+  return rows(name, count, batch, async (from, to) => {
+    const places = Array.from({ length: to - from }, (_, i) => from + i);
+    const responses = await generate(gpu, model, places.map(query), {
       ...rule,
       ...rest,
       batch,
       microTokens: config.sft.microTokens,
-      samples: samples.slice(i, i + batch),
+      samples: places.map(sample),
       vocabulary: tokenizer.padId,
       seed: config.seed,
     });
-    for (const row of rows) {
-      const { tokens, text, ended } = cutAtEos(row, tokenizer);
-      written.push({ tokens: Array.from(tokens), text, ended });
-    }
-    work.tick(rows.length);
-  }
-  return written;
+    return responses.map((response): Written => {
+      const { tokens, text, ended } = cutAtEos(response, tokenizer);
+      return { tokens: Array.from(tokens), text, ended };
+    });
+  });
 }
 
 async function losses(run: Run, work: Work, model: Qwen2): Promise<Losses> {
@@ -399,25 +401,22 @@ async function losses(run: Run, work: Work, model: Qwen2): Promise<Losses> {
 }
 
 /** log p of each response as a whole, given its post's query, at the rollout temperature. */
-async function responseLogprobs(
+function responseLogprobs(
   run: Run,
   work: Work,
+  rows: KeepRows,
   model: Qwen2,
   responses: readonly { tokens: number[] }[],
 ): Promise<number[]> {
   const { microTokens } = run.config.ppo;
   const temperature = run.config.ppo.temperature + temperatureShift;
-  const probes = responses.map(({ tokens }, i) =>
-    responseProbe(joined(work.queries[i], tokens), work.queries[i].length, tokens.length)
-  );
-  const sums: number[] = [];
-  for (let i = 0; i < probes.length; i += chunk) {
-    const some = probes.slice(i, i + chunk);
-    const options = { temperature, vocabulary: run.tokenizer.padId, microTokens, heed: work.heed };
-    for (const { logprob } of await tokenLogprobs(run.gpu, model, some, options)) {
-      sums.push(logprob.reduce((sum, value) => sum + value, 0));
-    }
-    work.tick(some.length);
-  }
-  return sums;
+  const options = { temperature, vocabulary: run.tokenizer.padId, microTokens, heed: work.heed };
+  return rows("logprobs", responses.length, chunk, async (from, to) => {
+    const probes = responses.slice(from, to).map(({ tokens }, i) => {
+      const query = work.queries[from + i];
+      return responseProbe(joined(query, tokens), query.length, tokens.length);
+    });
+    const scored = await tokenLogprobs(run.gpu, model, probes, options);
+    return scored.map(({ logprob }) => logprob.reduce((sum, value) => sum + value, 0));
+  });
 }

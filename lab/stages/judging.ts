@@ -8,6 +8,7 @@ import { remoteJudge } from "../judges/remote.ts";
 import { secondScores } from "../judges/second.ts";
 import type { JudgingFigures, Match } from "../report/data.ts";
 import { type Run, Stopped } from "../run.ts";
+import type { Keeping, KeepRows } from "./kept.ts";
 import { type Entry, meetings, playMatches, type ScoreName, type TextJudge } from "./matches.ts";
 
 /** What is compared, and with what at hand. */
@@ -19,7 +20,7 @@ export interface Contest {
   /** Takes sentences that a reader of the win rates must know. */
   notes: string[];
   /** Gives what an earlier invocation kept under this name and key, or measures it. */
-  keep: <T>(name: string, key: string, measure: () => Promise<T>) => Promise<T>;
+  keep: <T>(keeping: Keeping, measure: (rows: KeepRows) => Promise<T>) => Promise<T>;
 }
 
 /**
@@ -32,6 +33,7 @@ export async function judge(
 ): Promise<{ matches: Match[]; judging?: JudgingFigures }> {
   const { judge: wanted, judgeModel, judgePosts, orders } = run.config.evaluate;
   const folder = run.judge?.folder ?? judgeModel;
+  const digest = async () => run.judge?.digest ?? await folderDigest(run.files, folder);
   const atHand = (["gold", "reward"] as const).filter((name) =>
     name === "gold" ? run.gold !== undefined : hasReward
   );
@@ -48,9 +50,8 @@ export async function judge(
     const steps = entries.reduce((sum, { texts }) => sum + texts.length, 0);
     const progress = judgingProgress(run, steps, "summaries");
     const scores = await keep(
-      "second",
-      await folderDigest(run.files, folder),
-      () => secondScores(run, folder, posts, entries.map(scorable), progress.tick, progress.checkStop),
+      { name: "second", key: await digest(), tick: progress.tick },
+      (rows) => secondScores(run, folder, posts, entries.map(scorable), rows, progress.checkStop),
     );
     entries.forEach((entry, i) => entry.scores.second = scores[i]);
     const matches = await play("second");
@@ -64,7 +65,7 @@ export async function judge(
       files: run.files,
       folder,
       name: judgeTitle(run),
-      digest: await folderDigest(run.files, folder),
+      digest: await digest(),
       microTokens: run.config.reward.microTokens,
       answers: await openAnswers<LetterLogprobs>(run.files, run.path, "local"),
       onAnswer: progress.tick,
@@ -179,8 +180,8 @@ function judgingProgress(run: Run, steps: number, unit: string) {
   };
 }
 
-/** Of a model folder's files: scores and answers of other weights are not taken for its own. */
-async function folderDigest(files: Files, folder: string): Promise<string> {
+/** Of a model folder's files: scores, answers and evaluations of other weights are not taken for its own. */
+export async function folderDigest(files: Files, folder: string): Promise<string> {
   const digests: Record<string, string> = {};
   for (const name of (await files.list(folder)).filter((name) => /\.(json|safetensors)$/.test(name))) {
     digests[name] = (await sha256OfFile(files, joinPath(folder, name))).sha256;

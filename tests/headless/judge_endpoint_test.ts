@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "deno-std/asse
 import { endpointFromEnvironment, findJudge } from "../../headless/judge_endpoint.ts";
 import { memoryFiles } from "../../lab/bytes.ts";
 import { silent } from "../../lab/progress.ts";
+import { folderDigest } from "../../lab/stages/judging.ts";
 import { configure } from "../../lab/config.ts";
 import { diskFiles } from "../../headless/files.ts";
 
@@ -51,6 +52,7 @@ Deno.test("a judge that is not there is found out before the run", async () => {
     Error,
     "is a language model, which evaluate.judge local takes",
   );
-  assertEquals(await findJudge(diskFiles(), config("local", demo), none, silent), { folder: demo });
+  const found = await findJudge(diskFiles(), config("local", demo), none, silent);
+  assertEquals(found, { folder: demo, digest: await folderDigest(diskFiles(), demo) });
   assertThrows(() => config("local", ""), RangeError, "needs evaluate.judgeModel, the judge's model folder");
 });

@@ -74,6 +74,28 @@ Deno.test("judges from the command line", async (t) => {
     },
   );
 
+  await t.step("a judge whose files have changed judges again, one that has not does not", async () => {
+    const folder = joinPath(place.folder, "judge");
+    const put = async (model: string) => {
+      await Deno.mkdir(folder, { recursive: true });
+      for await (const { name } of Deno.readDir(joinPath(out, "models", model))) {
+        await Deno.copyFile(joinPath(out, "models", model, name), joinPath(folder, name));
+      }
+    };
+    const judge = async () => {
+      const { code, err, out: printed } = await train(judged("second", folder));
+      assertEquals([code, err], [0, ""]);
+      return { again: !/evaluate: done before with/.test(printed), matches: (await evaluation()).matches };
+    };
+    await put("reward");
+    const first = await judge();
+    assertEquals([first.again, (await judge()).again], [true, false]);
+    await put("critic");
+    const other = await judge();
+    assert(other.again);
+    assert(JSON.stringify(other.matches) !== JSON.stringify(first.matches));
+  });
+
   await Deno.remove(place.folder, { recursive: true });
 });
 

@@ -130,6 +130,15 @@ Deno.test("a run whose model, posts and comparisons are fetched", async (t) => {
     },
   );
 
+  await t.step("what others have put beside the posts is not read", async () => {
+    const snapshot = joinPath(home, `hub/datasets--some--posts/snapshots/${first}`);
+    const strange = joinPath(snapshot, "train-extra.jsonl");
+    await Deno.writeTextFile(strange, "no post\n");
+    const { code, err } = await train(flags("preprocess"), { env });
+    assertEquals([code, err], [0, ""]);
+    await Deno.remove(strange);
+  });
+
   await t.step(
     "offline, all of it is in the cache; with an empty one the sentence says what is missing",
     async () => {

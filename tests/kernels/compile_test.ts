@@ -96,6 +96,7 @@ async function runModel(gpu: Gpu, model: Qwen2): Promise<void> {
   await generate(gpu, model, prompts, draw);
   await generate(gpu, model, prompts, { ...draw, greedy: true });
   await generate(gpu, model, prompts, { ...draw, topK: 3, topP: 0.9 });
+  await generate(gpu, model, [...prompts, prompts.at(-1)!], draw);
   model.parameters.drop();
 }
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { parquetWriteBuffer } from "hyparquet-writer";
-import { DamagedFileError, type Files, joinPath, memoryFiles } from "../../lab/bytes.ts";
+import { DamagedFileError, FileAccessError, type Files, joinPath, memoryFiles } from "../../lab/bytes.ts";
 import type { Comparison } from "../../lab/comparisons.ts";
 import { inMemory } from "../../lab/dataset.ts";
 import { findTldrFiles, loadTldrFolder } from "../../lab/tldr_folder.ts";
@@ -249,6 +249,26 @@ Deno.test("comparisons without a split are left out, counted by file, and the fi
   assertEquals(await notesOn({ "data/comparisons/batch3.json": lines([pair(0, "train")]) }), [
     "No comparison in data is of the splits valid1 and valid2: the reward model's accuracy will not be known.",
   ]);
+});
+
+Deno.test("of a folder whose files are known the others are not looked at, and none of the known may be missing", async () => {
+  const known = Object.keys({ ...jsonl, ...batches }).map((path) => ({ path: path.slice("data/".length) }));
+  const load = (files: Record<string, Uint8Array | string>) =>
+    loadTldrFolder(memoryFiles(files), { folder: "data", files: known });
+  const whole = { ...jsonl, ...batches };
+  // What another program has put beside them: another form of the same posts, and a file of another data set.
+  const more: Record<string, Uint8Array | string> = {
+    ...whole,
+    ...parquet,
+    "data/other/train-00000-of-00009.parquet": "no parquet",
+  };
+  const [alone, beside] = [await load(whole), await load(more)];
+  assertEquals(beside.notes, alone.notes);
+  assertEquals(await inMemory(beside.posts.train), await inMemory(alone.posts.train));
+  for (const gone of ["data/train.jsonl", "data/comparisons/batch9.json"]) {
+    const { [gone]: _, ...half } = more;
+    await assertRejects(() => load(half), FileAccessError, gone);
+  }
 });
 
 Deno.test("a folder for comparisons goes before what the posts' folder has of them, whatever its files' names are", async () => {

@@ -30,3 +30,12 @@ Deno.test("writing token by token attends to as much as reading the whole", () =
   assertEquals(written.read.tokens + written.written.tokens, read.read.tokens);
   assertEquals(written.read.headRows + written.written.headRows, 2 * 6);
 });
+
+Deno.test("a prompt that is answered often and read once costs one reading", () => {
+  const shared = noWork(), apart = noWork();
+  addGeneration(shared, [10], 6, 8, 1);
+  addGeneration(apart, [10], 6, 8);
+  assertEquals([shared.read.tokens, apart.read.tokens], [10, 80]);
+  assertEquals(shared.read.headRows, apart.read.headRows);
+  assertEquals(shared.written, apart.written);
+});

@@ -6,6 +6,7 @@ import { secondScores } from "../../../lab/judges/second.ts";
 import { loadQwen2 } from "../../../lab/qwen2.ts";
 import { tldrQuery } from "../../../lab/query.ts";
 import { sequenceScores } from "../../../lab/scoring.ts";
+import type { KeepRows } from "../../../lab/stages/kept.ts";
 import { loadTokenizer } from "../../../lab/tokenizer.ts";
 import { gpuTest } from "../../kernels/testing.ts";
 import { judgeFolder } from "./folder.ts";
@@ -17,16 +18,21 @@ gpuTest(
     await judgeFolder(gpu, files, "folder", 9, { head: "score" });
     const posts = demoPosts(2, 3);
     const run = { gpu, files, config: configure("demo", {}) };
-    let ticked = 0;
+    const asked: [string, number, number][] = [];
+    const rows: KeepRows = (name, count, batch, measure) => {
+      asked.push([name, count, batch]);
+      return measure(0, count);
+    };
     const texts = [" It ended.", " It went on and", ""];
     const [first, second] = await secondScores(
       run,
       "folder",
       posts,
       [{ texts, ended: [true, false, true] }, { texts: texts.slice(0, 1), ended: [false] }],
-      (count) => void (ticked += count),
+      rows,
     );
-    assertEquals([first.length, second.length, ticked], [3, 1, 4]);
+    assertEquals([first.length, second.length], [3, 1]);
+    assertEquals(asked, [["scores", 4, 256]]);
     const tokenizer = await loadTokenizer((path) => files.read(path), "folder", 768);
     const model = await loadQwen2(gpu, files, "folder", "alone");
     const alone = async (i: number, response: number[]) => {
@@ -42,7 +48,7 @@ gpuTest(
 
     await judgeFolder(gpu, files, "language", 9);
     await assertRejects(
-      () => secondScores(run, "language", posts, [], () => {}),
+      () => secondScores(run, "language", posts, [], rows),
       Error,
       "set evaluate.judge local",
     );

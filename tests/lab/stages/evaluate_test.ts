@@ -397,6 +397,40 @@ gpuTest(
   },
 );
 
+gpuTest(
+  "stopped after every single batch, an evaluation goes on with the next, to the same figures",
+  async (gpu) => {
+    const models = { base: 1, sft: 2, ppo: 3, reward: 4 };
+    const whole = await evaluate(await tinyRun(gpu, models), "inputs");
+    const run = await tinyRun(gpu, models);
+    let batches = 0, due = false, attempts = 0;
+    const files = {
+      ...run.files,
+      append: async (path: string, bytes: Uint8Array) => {
+        await run.files.append(path, bytes);
+        batches++;
+        due = true;
+      },
+    };
+    let evaluation: Evaluation | undefined;
+    while (!evaluation) {
+      due = false;
+      attempts++;
+      try {
+        evaluation = await evaluate({ ...run, files, stopping: () => due }, "inputs");
+      } catch (error) {
+        if (!(error instanceof Stopped)) throw error;
+      }
+    }
+    assertEquals(JSON.parse(JSON.stringify(evaluation)), JSON.parse(JSON.stringify(whole)));
+    // By threes: eight summaries of each of three, eight rollouts, twelve samples. Then logprobs of two and, each in one batch, scores of four
+    // authors, of the samples, and of pairs and references.
+    assertEquals(batches, 3 * 3 + 3 + 4 + 2 + 4 + 1 + 3);
+    assertEquals(attempts, batches + 1);
+    assertEquals((await run.files.list("run/evaluation")).filter((name) => !name.endsWith(".json")), []);
+  },
+);
+
 gpuTest("what has not run is left out and said", async (gpu) => {
   const run = await tinyRun(gpu, { base: 1, sft: 2 }, { posts: 3, judge: "reward" });
   const evaluation: Evaluation = await evaluate({ ...run, gold: undefined }, "inputs");
