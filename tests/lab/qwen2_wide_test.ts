@@ -3,8 +3,8 @@
  * that both sides make from a seed. By default the steps of SFT and of the reward model with two layers; with PRECIS_FULL_SIZE=DIR a PPO
  * update too, and as many layers as DIR/golden.json was made with:
  *
- *   python tests/oracles/qwen2_wide.py --layers 24 --ppo-layers 22 --out DIR/golden.json
- *   PRECIS_FULL_SIZE=DIR deno test -A tests/lab/qwen2_wide_test.ts      (about 15 GB of memory on a software adapter)
+ *   python tests/oracles/qwen2_wide.py --layers 24 --ppo-layers 24 --out DIR/golden.json
+ *   PRECIS_FULL_SIZE=DIR deno test -A tests/lab/qwen2_wide_test.ts      (16 GB of memory on a software adapter)
  */
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { diskFiles } from "../../headless/files.ts";
