@@ -368,6 +368,43 @@ browserTest("a damaged file is refused by name, and what was open stays", async 
   });
 });
 
+browserTest("a weight is looked into where it is shown, and in the inspector", async () => {
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    await openFile(
+      page,
+      notebookOf(
+        "# A weight",
+        `import { lab } from "precis";
+const model = await lab.model("base");
+const weight = await model.tensor("model.layers.1.self_attn.k_proj.weight");
+await lab.show(weight);
+await lab.show(await lab.ops.scale(weight, 2));`,
+      ),
+    );
+    assertEquals(await runAll(page), "certified");
+    // What was computed from it lies in no folder.
+    assertEquals(await page.locator("figure.tensor").count(), 2);
+    const output = page.locator("weight-output");
+    assertEquals(await output.count(), 1);
+    await output.locator("img").waitFor();
+    await output.getByRole("button", { name: "Look closer" }).click();
+    await output.locator("tensor-view canvas").waitFor();
+    await output.locator("tensor-histogram").waitFor();
+    assertEquals(await output.locator("img").isVisible(), false);
+    await output.getByRole("button", { name: "Back to the picture" }).click();
+    assert(await output.locator("img").isVisible());
+
+    await output.getByRole("link", { name: "Inspect in base" }).click();
+    await page.locator("tensor-view canvas").waitFor();
+    // The inspector knows it by our name, and shows its rows alone.
+    assertEquals(await page.locator(".title h2").innerText(), "layers.1.attn.qkv.weight");
+    const query = new URL(page.url()).searchParams;
+    assertEquals(query.get("tensor"), "weights/layers.1.attn.qkv.weight");
+    assertMatch(query.get("rows")!, /^[1-9]\d*~\d+$/);
+  });
+});
+
 browserTest("knobs run their cell again and mark what depends on it", async () => {
   await withNotebook(async ({ page, open }) => {
     await open();
