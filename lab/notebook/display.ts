@@ -58,9 +58,9 @@ export function markdownBundle(text: string): MimeBundle {
   return { "text/markdown": text, "text/plain": text };
 }
 
-/** A picture of the tensor with its statistics. */
+/** A picture of the tensor with its statistics; of a model's weight, where the model is, so that all of it can be looked at. */
 export async function tensorBundle(
-  { name, shape, dtype }: { name: string; shape: readonly number[]; dtype: string },
+  { name, shape, dtype, place }: { name: string; shape: readonly number[]; dtype: string; place?: string },
   view: TensorView,
 ): Promise<MimeBundle> {
   const { stats, digest, rows, columns, width, height } = view;
@@ -76,6 +76,7 @@ export async function tensorBundle(
       name,
       shape: [...shape],
       dtype,
+      ...(place !== undefined && { place }),
       stats: jsonOf(stats),
       digest,
       view: { rows, columns, width, height, aggregate: "extreme" },

@@ -32,6 +32,8 @@ export class Tensor extends Handle {
   readonly dtype: "f32" | "u32" | "f16";
   /** Elements. */
   readonly size: number;
+  /** Of a model's weight: the place that the model can be opened from. */
+  readonly place?: string;
 
   constructor(caller: Caller, number: number, facts: Record<string, never>) {
     super(caller, number);
@@ -39,6 +41,7 @@ export class Tensor extends Handle {
     this.shape = facts.shape;
     this.dtype = facts.dtype;
     this.size = facts.size;
+    this.place = facts.place;
   }
 
   /** Its numbers, or elements `from` to `to` of them: a Float32Array, or a Uint32Array for u32. At most 16 Mi numbers a call. */

@@ -32,7 +32,12 @@ export class HeldModel {
   /** The weights belong to the workbench. */
   readonly bytes = 0;
 
-  constructor(private readonly session: Session, readonly open: OpenModel) {}
+  /** @param lasting whether its place can be opened anew, unlike that of a model in training */
+  constructor(
+    private readonly session: Session,
+    readonly open: OpenModel,
+    private readonly lasting: boolean,
+  ) {}
 
   facts(): Record<string, unknown> {
     const { place, model: { config, parameters } } = this.open;
@@ -64,7 +69,7 @@ export class HeldModel {
         return copyByName(gpu, model, name);
       },
     };
-    return new HeldTensor(gpu, source, name, found.shape);
+    return new HeldTensor(gpu, source, name, found.shape, "f32", null, this.lasting ? place : null);
   }
 
   summarise(post: Post, rule: DrawingRule, onToken: (token: ShownToken) => void): Promise<Written> {

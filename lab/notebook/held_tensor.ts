@@ -58,13 +58,16 @@ export class HeldTensor {
     readonly dtype: DType = "f32",
     /** What computed it, and as which of its results; null for tensors that were given. */
     readonly made: { by: Operation; result: number } | null = null,
+    /** Of a model's weight: the place that the model can be opened from anew. */
+    readonly place: string | null = null,
   ) {
     this.size = shape.reduce((product, extent) => product * extent, 1);
     this.bytes = "tensor" in source ? source.tensor.bytes : 0;
   }
 
   facts(): Record<string, unknown> {
-    return { name: this.name, shape: [...this.shape], dtype: this.dtype, size: this.size };
+    const { name, shape, dtype, size, place } = this;
+    return { name, shape: [...shape], dtype, size, ...(place !== null && { place }) };
   }
 
   /** @throws if it is freed */

@@ -78,7 +78,7 @@ export class HeldTrainer implements Held {
       digest: async () => sha256Of((await trainer.export()).get("model.safetensors")!),
       bytes: 0,
       milliseconds: 0,
-    });
+    }, false);
   }
 }
 

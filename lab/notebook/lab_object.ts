@@ -242,7 +242,7 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
     const open = await bench.open(place, received);
     const known = opened.get(place);
     if (known?.open === open) return known;
-    const model = new HeldModel(session, open);
+    const model = new HeldModel(session, open, true);
     opened.set(place, model);
     return model;
   };

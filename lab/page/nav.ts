@@ -14,6 +14,12 @@ export class PrecisNav extends LitElement {
     return this;
   }
 
+  /** It heads the page: its own name's link, which no landmark within it has, belongs to this one. */
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.role ??= "banner";
+  }
+
   override render() {
     const here = /[^/]*$/.exec(location.pathname)![0] || "index.html";
     return html`<a class="name" href="./">Précis</a><nav aria-label="Views">${

@@ -24,6 +24,7 @@ import "./kernel_view.ts";
 import "./lens_view.ts";
 import { demoModels, modelName, offeredPlaces } from "./places.ts";
 import { extras } from "./prompt_form.ts";
+import { findPublished } from "./published.ts";
 import { type Inspector, inspectorOf } from "./service.ts";
 import { type TensorTree } from "./tensor_tree.ts";
 import "./tensor_tree.ts";
@@ -252,6 +253,7 @@ export class InspectPage extends LitElement {
   // ---- what is on show ----
 
   override updated(changed: PropertyValues): void {
+    if (changed.has("address") || changed.has("entries")) this.nameAsOurs();
     if (changed.has("address")) {
       this.querySelector('[role="tab"][aria-selected="true"]')?.scrollIntoView({
         block: "nearest",
@@ -270,6 +272,13 @@ export class InspectPage extends LitElement {
       ? `${this.capture?.id}#${tensor.slice(4)}`
       : `${this.address.model}#${tensor}`;
     return this.all.find((entry) => entry.id === id) ?? null;
+  }
+
+  /** The address may call a tensor by its published name; the list has ours. */
+  private nameAsOurs(): void {
+    const { tensor, view } = this.address;
+    const found = this.entry ? null : findPublished(this.entries, tensor);
+    if (found) this.go({ tensor: found.tensor, view: { ...view, rect: view.rect ?? found.rect } });
   }
 
   private choose(entry: TensorEntry): void {

@@ -11,6 +11,7 @@ import "./line_chart.ts";
 import type { Curve } from "./line_chart.ts";
 import { knobsView } from "./knobs_view.ts";
 import { draftOf, type OutputContext } from "./outputs.ts";
+import "./weight_output.ts";
 
 type Value = Record<string, unknown>;
 
@@ -140,7 +141,7 @@ function check({ name, passed, tier, tolerance, found, expected, gap }: Value): 
   }${apart}; tier ${String(tier)}</small></span></p>`;
 }
 
-function tensor({ name, shape, dtype, stats, view }: Value, { data }: Place): TemplateResult | null {
+function tensor({ name, shape, dtype, place, stats, view }: Value, { data }: Place): TemplateResult | null {
   if (typeof name !== "string" || !Array.isArray(shape)) return null;
   const picture = data["image/png"];
   const figures = isObject(stats) ? stats : {};
@@ -152,15 +153,18 @@ function tensor({ name, shape, dtype, stats, view }: Value, { data }: Place): Te
   const { width = 0, height = 0 } = isObject(view) ? view as { width?: number; height?: number } : {};
   // Each cell of the picture is a whole number of pixels, and small tensors are not lost.
   const scale = Math.max(1, Math.min(12, Math.floor(288 / Math.max(1, width))));
+  const whole = typeof picture === "string"
+    ? html`
+      <img class="picture" alt="Its values as colours: blue above zero, red below" width=${width * scale}
+        height=${height * scale}
+        src=${`data:image/png;base64,${picture.replace(/[^A-Za-z0-9+/=]/g, "")}`}>
+    `
+    : nothing;
   return html`<figure class="tensor">
     ${
-    typeof picture === "string"
-      ? html`
-        <img class="picture" alt="Its values as colours: blue above zero, red below" width=${width * scale}
-          height=${height * scale}
-          src=${`data:image/png;base64,${picture.replace(/[^A-Za-z0-9+/=]/g, "")}`}>
-      `
-      : nothing
+    typeof place === "string"
+      ? html`<weight-output .place=${place} .name=${name}>${whole}</weight-output>`
+      : whole
   }
     <figcaption><b>${name}</b> <code>${String(dtype)}[${shape.join(", ")}]</code><br>mean ${
     figure("mean")

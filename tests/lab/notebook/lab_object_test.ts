@@ -190,6 +190,9 @@ labTest(
     await lab.show(weight);
     const [{ data }] = cells.current.shown;
     assertEquals(Object.keys(data), ["application/vnd.precis.tensor+json", "image/png", "text/plain"]);
+    const shown = data["application/vnd.precis.tensor+json"] as { name: string; place?: string };
+    assertEquals([shown.place, shown.name], ["base", "model.layers.0.self_attn.k_proj.weight"]);
+    assertEquals(held.place, undefined);
     assertEquals(cells.current.records[0].tier, "B");
   },
 );

@@ -1,7 +1,12 @@
 /** The notebook page in a real browser: from clean to certified, what edits make stale, what is kept, keys, and every state that is no success. */
 import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import type { Page } from "playwright-core";
+import { diskFiles } from "../../../headless/files.ts";
+import { configure } from "../../../lab/config.ts";
+import { loadDemoData } from "../../../lab/dataset.ts";
+import { sftTrainer } from "../../../lab/live/sft.ts";
 import { parseNotebook, serialiseNotebook } from "../../../lab/notebook/ipynb.ts";
+import { testBench } from "../notebook/lab_testing.ts";
 import { browserTest, closeBrowser } from "./browser.ts";
 import {
   cell,
@@ -365,6 +370,81 @@ browserTest("a damaged file is refused by name, and what was open stays", async 
     await openFile(page, notebook, false);
     await page.locator("h1").filter({ hasText: "Mine" }).waitFor();
     assertEquals(await savedFile(page), serialiseNotebook(notebook));
+  });
+});
+
+browserTest("a weight is looked into where it is shown, and in the inspector", async () => {
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    await openFile(
+      page,
+      notebookOf(
+        "# A weight",
+        `import { lab } from "precis";
+const model = await lab.model("base");
+const weight = await model.tensor("model.layers.1.self_attn.k_proj.weight");
+await lab.show(weight);
+await lab.show(await lab.ops.scale(weight, 2));`,
+      ),
+    );
+    assertEquals(await runAll(page), "certified");
+    // What was computed from it lies in no folder.
+    assertEquals(await page.locator("figure.tensor").count(), 2);
+    const output = page.locator("weight-output");
+    assertEquals(await output.count(), 1);
+    await output.locator("img").waitFor();
+    await output.getByRole("button", { name: "Look closer" }).click();
+    await output.locator("tensor-view canvas").waitFor();
+    await output.locator("tensor-histogram").waitFor();
+    assertEquals(await output.locator("img").isVisible(), false);
+    await output.getByRole("button", { name: "Back to the picture" }).click();
+    assert(await output.locator("img").isVisible());
+
+    await output.getByRole("link", { name: "Inspect in base" }).click();
+    await page.locator("tensor-view canvas").waitFor();
+    // The inspector knows it by our name, and shows its rows alone.
+    assertEquals(await page.locator(".title h2").innerText(), "layers.1.attn.qkv.weight");
+    const query = new URL(page.url()).searchParams;
+    assertEquals(query.get("tensor"), "weights/layers.1.attn.qkv.weight");
+    assertMatch(query.get("rows")!, /^[1-9]\d*~\d+$/);
+  });
+});
+
+browserTest("training in the page gives the losses that it gives without a browser", async () => {
+  const fields = { batch: 8, learningRate: 1e-3 }, steps = 3;
+  const bench = testBench();
+  const { gpu, model: base, tokenizer } = await bench.open("base");
+  const config = configure("demo", { sft: { ...fields, rows: steps * fields.batch, epochs: 1 } });
+  const { posts } = await loadDemoData(diskFiles(), `${root}public/demo`);
+  const trainer = await sftTrainer({ gpu, config, tokenizer: await tokenizer(), base, posts });
+  const expected = (await trainer.run(steps)).map(({ loss }) => Number(loss));
+  trainer.dispose();
+  await bench.destroy();
+  assert(expected.length === steps && expected[steps - 1] < expected[0] - 0.1, expected.join(", "));
+
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    await openFile(
+      page,
+      notebookOf(
+        "# Training",
+        `import { lab } from "precis";
+const trainer = await lab.trainer("sft", ${JSON.stringify({ steps, ...fields })});
+const losses = [];
+for (let step = 0; step < trainer.steps; step++) losses.push((await trainer.step()).loss);
+await lab.show(JSON.stringify(losses));`,
+      ),
+    );
+    assertEquals(await runAll(page), "certified");
+    const losses: number[] = JSON.parse(await outputOf(page, 2));
+    assertEquals(losses.length, steps);
+    losses.forEach((loss, i) => {
+      assert(
+        Math.abs(loss - expected[i]) < 1e-3,
+        `step ${i + 1}: ${loss} in the page, ${expected[i]} without`,
+      );
+    });
+    assert(losses[steps - 1] < losses[0], losses.join(", "));
   });
 });
 

@@ -1,7 +1,9 @@
 /** The referee's page in a real browser: transformers.js on onnxruntime-web beside our engine, on one device and in WebAssembly. */
 import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
+import type { Page } from "playwright-core";
 import { buildPage, serveLab } from "../../../headless/lab.ts";
 import type { Comparison } from "../../../lab/referee.ts";
+import { axeFindings } from "./axe.ts";
 import { browserTest, closeBrowser, openBrowser } from "./browser.ts";
 
 interface Verdict {
@@ -9,7 +11,11 @@ interface Verdict {
   wrote: { differsAt: number | null; text: { ours: string; theirs: string } };
 }
 
-async function verdictOf(query: string): Promise<{ verdict: Verdict; said: string; asked: string[] }> {
+/** The page, once the demo's post is in it. */
+async function withReferee<T>(
+  query: string,
+  body: (page: Page, asked: string[]) => Promise<T>,
+): Promise<T> {
   await buildPage();
   const server = serveLab(0, "/nowhere");
   const context = await (await openBrowser()).newContext({ viewport: { width: 1280, height: 900 } });
@@ -22,16 +28,22 @@ async function verdictOf(query: string): Promise<{ verdict: Verdict; said: strin
     await page.waitForFunction(() =>
       /SUBREDDIT/.test(document.querySelector("referee-page")!.shadowRoot!.querySelector("textarea")!.value)
     );
+    return await body(page, asked);
+  } finally {
+    await context.close();
+    await server.shutdown();
+  }
+}
+
+function verdictOf(query: string): Promise<{ verdict: Verdict; said: string; asked: string[] }> {
+  return withReferee(query, async (page, asked) => {
     await page.getByRole("button", { name: "Compare" }).click();
     await page.locator("referee-page .verdict, referee-page .trouble").first().waitFor();
     const element = page.locator("referee-page");
     const said = await element.evaluate((element) => element.shadowRoot!.textContent!);
     const verdict = await element.evaluate((element) => (element as unknown as { verdict: Verdict }).verdict);
     return { verdict, said, asked };
-  } finally {
-    await context.close();
-    await server.shutdown();
-  }
+  });
 }
 
 // onnxruntime's WebGPU kernels are themselves 3e-3 off its WebAssembly ones on Chromium's software adapter; ours are not.
@@ -50,6 +62,15 @@ for (const [provider, most] of [["webgpu", 1e-2], ["wasm", 1e-3]] as const) {
     assertEquals([wrote.differsAt, wrote.text.theirs], [null, wrote.text.ours]);
     assert(wrote.text.ours.length > 10, wrote.text.ours);
     assertEquals(asked.filter((url) => !/^(http:\/\/localhost:|blob:|data:)/.test(url)), []);
+  });
+}
+
+for (const colorScheme of ["light", "dark"] as const) {
+  browserTest(`axe finds nothing, ${colorScheme}`, async () => {
+    await withReferee("", async (page) => {
+      await page.emulateMedia({ colorScheme });
+      assertEquals(await axeFindings(page), []);
+    });
   });
 }
 
