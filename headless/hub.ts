@@ -16,10 +16,11 @@ import {
   snapshotFolder,
   type TreeFile,
 } from "./hub_cache.ts";
-import { capital, HubError, nameOf } from "./hub_errors.ts";
+import { capital, FetchStopped, HubError, nameOf } from "./hub_errors.ts";
 import { type Commit, fetchFiles, type Hub, nearest, openCommit } from "./hub_repository.ts";
 import { type HubSettings, hubSettings } from "./hub_settings.ts";
 import { type Patience, patience } from "./hub_transfer.ts";
+import { onInterrupt } from "./interrupts.ts";
 import { fetchBatches } from "./openai_batches.ts";
 
 /** What to fetch with. */
@@ -63,7 +64,10 @@ export async function fetchModel(name: string, options: FetchOptions): Promise<F
     const names = await Array.fromAsync(Deno.readDir(name), (entry) => entry.name);
     return { folder: name, files: names.filter((file) => /\.(json|safetensors)$/.test(file)).sort() };
   }
-  const hub = await openHub(options);
+  return await stoppable(options, (hub) => fetchHubModel(named, options, hub));
+}
+
+async function fetchHubModel(named: OnHub, options: FetchOptions, hub: Hub): Promise<FetchedModel> {
   const commit = await openCommit(named.repository, named.revision, options.pinned, hub);
   const required = pick(commit, ["config.json", "tokenizer.json", "tokenizer_config.json"], hub);
   const optional = commit.tree.filter(({ path }) => path === "generation_config.json");
@@ -86,7 +90,9 @@ export async function fetchModel(name: string, options: FetchOptions): Promise<F
  * @throws HubError in one sentence
  */
 export async function fetchDataset(name: string, options: FetchOptions): Promise<FetchedDataset> {
-  if (/^https?:\/\//.test(name)) return await fetchBatches(name, options.pinned, await openHub(options));
+  if (/^https?:\/\//.test(name)) {
+    return await stoppable(options, (hub) => fetchBatches(name, options.pinned, hub));
+  }
   const named = await parseName("dataset", name, options.flag);
   if (named.local) {
     const paths = (await filesUnder(name)).filter((path) =>
@@ -94,7 +100,10 @@ export async function fetchDataset(name: string, options: FetchOptions): Promise
     );
     return { folder: name, files: paths.map((path) => ({ path })) };
   }
-  const hub = await openHub(options);
+  return await stoppable(options, (hub) => fetchHubDataset(named, options, hub));
+}
+
+async function fetchHubDataset(named: OnHub, options: FetchOptions, hub: Hub): Promise<FetchedDataset> {
   const commit = await openCommit(named.repository, named.revision, options.pinned, hub);
   const files = dataFiles(commit, hub);
   const bytes = await fetchFiles(commit, files, hub);
@@ -115,11 +124,40 @@ export async function isAtHand(kind: Repository["kind"], name: string): Promise<
   return commit !== undefined && (await filesUnder(snapshotFolder(folder, commit))).length > 0;
 }
 
-async function openHub({ progress, settings, patience: given }: FetchOptions): Promise<Hub> {
-  return { settings: settings ?? await hubSettings(Deno.env.get), patience: given ?? patience, progress };
+/** Fetches until it is done or the user has had enough: all that has arrived by then is on the disk. @throws FetchStopped then */
+async function stoppable<T>(
+  { progress, settings: given, patience: patient = patience }: FetchOptions,
+  work: (hub: Hub) => Promise<T>,
+): Promise<T> {
+  const settings = given ?? await hubSettings(Deno.env.get);
+  const controller = new AbortController(), { signal } = controller;
+  const kept = "what has arrived is kept, and the same command goes on from there.";
+  const close = onInterrupt(() => {
+    // The sentence to come is not to stand behind a bar.
+    console.error();
+    controller.abort();
+  }, () => {
+    console.error(`\nStopped at once; ${kept}`);
+    Deno.exit(130);
+  });
+  try {
+    const result = await work({ settings, progress, patience: { ...patient, signal } });
+    signal.throwIfAborted();
+    return result;
+  } catch (error) {
+    if (!signal.aborted || error instanceof FetchStopped) throw error;
+    throw new FetchStopped(`Stopped while fetching; ${kept}`, { cause: error });
+  } finally {
+    close();
+  }
 }
 
-type Named = { local: true } | { local: false; repository: Repository; revision: string };
+interface OnHub {
+  local: false;
+  repository: Repository;
+  revision: string;
+}
+type Named = { local: true } | OnHub;
 
 /** A folder goes before a repository of the same name. @throws HubError where it is neither */
 async function parseName(

@@ -149,12 +149,19 @@ export async function linkBlob(blob: string, pointer: string): Promise<void> {
  * Does the work while no other process that asks for the same lock does: one that Python's `filelock` respects and takes as well. It
  * goes when the process ends, however that ends.
  * @param onWait called once if another process holds it
+ * @throws the signal's reason where that is aborted while waiting
  */
-export async function withLock<T>(path: string, onWait: () => void, work: () => Promise<T>): Promise<T> {
+export async function withLock<T>(
+  path: string,
+  onWait: () => void,
+  work: () => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
   await Deno.mkdir(dirname(path), { recursive: true });
   using file = await Deno.open(path, { read: true, write: true, create: true, mode: 0o664 });
   for (let tries = 0; !await file.tryLock(true); tries++) {
     if (tries === 0) onWait();
+    signal?.throwIfAborted();
     await new Promise((resume) => setTimeout(resume, 250));
   }
   try {

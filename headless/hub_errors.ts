@@ -26,6 +26,11 @@ export class HubError extends Error {
   }
 }
 
+/** The user has stopped the fetching. The message says what is kept, and how to go on. */
+export class FetchStopped extends Error {
+  override name = "FetchStopped";
+}
+
 /** A failure that may be gone in a moment. */
 export class PassingError extends Error {
   /**

@@ -24,6 +24,7 @@ import {
   capital,
   explainAnswer,
   explainCacheError,
+  FetchStopped,
   HubError,
   nameOf,
   pageOf,
@@ -304,18 +305,32 @@ export async function fetchFiles(commit: Commit, files: readonly TreeFile[], hub
   await requireRoom(commit, left, hub);
   const stage = hub.progress.stage("fetch", { steps: total, unit: "bytes" });
   const show = calmly(stage);
-  let before = 0, fetched = 0;
+  let before = 0, have = 0, fetched = 0;
   try {
     for (const plan of plans) {
-      fetched += await fetchFile(commit, plan, hub, (bytes) => show(before + bytes, plan.file.path));
+      fetched += await fetchFile(commit, plan, hub, (bytes) => {
+        have = before + bytes;
+        show(have, plan.file.path);
+      });
       before += plan.file.size!;
     }
   } catch (error) {
+    if (hub.patience.signal?.aborted) throw stoppedWith(nameOf(repository), have, total, hub.settings.cache);
     throw explainCacheError(error, hub.settings.cache);
   }
   stage.step(total);
   stage.done(repository.name);
   return fetched;
+}
+
+/** The end of a transfer that the user has stopped. @param what "dataset owner/name" */
+export function stoppedWith(what: string, bytes: number, total: number, place: string): FetchStopped {
+  return new FetchStopped(
+    `Stopped while fetching ${what}: ${formatBytes(bytes)} of ${
+      formatBytes(total)
+    } are kept in ${place}, and the same command ` +
+      `goes on from there.`,
+  );
 }
 
 interface Place {
@@ -403,6 +418,7 @@ async function fetchFile(
       await linkBlob(blob, pointer);
       return fetched;
     },
+    hub.patience.signal,
   );
 }
 

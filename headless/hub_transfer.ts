@@ -13,6 +13,8 @@ export interface Patience {
   silence: number;
   /** Waits so many milliseconds. */
   wait: (milliseconds: number) => Promise<void>;
+  /** Aborted when the user wants no more of it. */
+  signal?: AbortSignal;
 }
 
 export const patience: Patience = {
@@ -28,10 +30,10 @@ const longestWait = 15 * 60;
  * Does the work again, later and later, where it ends in a PassingError.
  * @param note is told why and when
  * @param progress a figure that grows where a try gets further than those before; tries are then counted anew
- * @throws HubError after the last try
+ * @throws HubError after the last try; the signal's reason once that is aborted
  */
 export async function persist<T>(
-  { tries, wait }: Patience,
+  { tries, wait, signal }: Patience,
   note: (sentence: string) => void,
   work: () => Promise<T>,
   progress: () => number = () => 0,
@@ -41,6 +43,7 @@ export async function persist<T>(
     try {
       return await work();
     } catch (error) {
+      signal?.throwIfAborted();
       if (!(error instanceof PassingError)) throw error;
       // Only what is further than ever before: whoever begins anew each time must come to an end.
       if (progress() > reached) [reached, at] = [progress(), 1];
@@ -50,16 +53,22 @@ export async function persist<T>(
         throw new HubError(error.fault, `${error.said}, ${why}: ${error.remedy}.`, { cause: error });
       }
       note(`${error.said}; trying again in ${duration(seconds)} (try ${at + 1} of ${tries}).`);
-      await wait(seconds * 1000);
+      await Promise.race([wait(seconds * 1000), ...(signal ? [abortion(signal)] : [])]);
+      signal?.throwIfAborted();
     }
   }
+}
+
+/** Resolves once the signal is aborted. */
+function abortion(signal: AbortSignal): Promise<void> {
+  return new Promise((resume) => signal.addEventListener("abort", () => resume(), { once: true }));
 }
 
 /** One request. An answer of any status is returned. @throws PassingError where none came */
 export async function send(
   url: string,
   init: RequestInit,
-  { silence }: Patience,
+  { silence, signal: stopped }: Patience,
 ): Promise<{ response: Response; signal: () => void; stop: () => void }> {
   const controller = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -74,7 +83,8 @@ export async function send(
     headers.set("User-Agent", "precis");
     // Sizes and ranges are those of the file, not of some compression of it.
     headers.set("Accept-Encoding", "identity");
-    return { response: await fetch(url, { ...init, headers, signal: controller.signal }), signal, stop };
+    const ends = stopped ? AbortSignal.any([controller.signal, stopped]) : controller.signal;
+    return { response: await fetch(url, { ...init, headers, signal: ends }), signal, stop };
   } catch (error) {
     stop();
     throw explainSilence(error, url);
@@ -176,6 +186,7 @@ async function fill(
   // What is there already has to go through the hash too.
   const piece = new Uint8Array(4 * 1024 * 1024);
   for (let got = await disk.read(piece); got !== null; got = await disk.read(piece)) {
+    world.signal?.throwIfAborted();
     hash.update(piece.subarray(0, got));
     have += got;
   }

@@ -10,7 +10,7 @@ import { diskFiles } from "./files.ts";
 import type { FetchedDataset } from "./hub.ts";
 import { sizeOf, withLock } from "./hub_cache.ts";
 import { explainCacheError, HubError, PassingError, secondsToWait } from "./hub_errors.ts";
-import type { Hub } from "./hub_repository.ts";
+import { type Hub, stoppedWith } from "./hub_repository.ts";
 import { calmly, download, persist, send } from "./hub_transfer.ts";
 
 /** Where OpenAI published them. */
@@ -80,7 +80,7 @@ export async function fetchBatches(
       })));
       const json = JSON.stringify({ format: 1, from: from.href, files: kept }, null, 2);
       await diskFiles().writeAtomic(manifest, new TextEncoder().encode(json));
-    });
+    }, hub.patience.signal);
   }
   const identity = kept!.map(({ path, sha256 }) => ({ path, sha256 }));
   const commit = (await sha256Of(new TextEncoder().encode(canonicalJson(identity)))).slice(0, 40);
@@ -120,7 +120,7 @@ async function allThere(folder: string, files: readonly Kept[]): Promise<boolean
 /** Fetches what is not there yet. Returns bytes. */
 async function fetchAll(from: URL, folder: string, hub: Hub): Promise<number> {
   const { note } = hub.progress;
-  const plans = [];
+  const plans: { name: string; url: string; head: Head }[] = [];
   for (const name of batchFiles) {
     const url = new URL(name, from).href;
     const head = await askAbout(url, hub);
@@ -130,8 +130,8 @@ async function fetchAll(from: URL, folder: string, hub: Hub): Promise<number> {
   if (total === 0) return 0;
   const stage = hub.progress.stage("fetch", { steps: total, unit: "bytes" });
   const show = calmly(stage);
-  let before = 0;
-  for (const { name, url, head: { size, version, md5 } } of plans) {
+  let before = 0, have = 0;
+  const fetchOne = async ({ name, url, head: { size, version, md5 } }: typeof plans[number]) => {
     const incomplete = `${folder}/${name}.${version ?? crypto.randomUUID()}.incomplete`;
     for await (const { name: other } of Deno.readDir(folder)) {
       // Of a version that is no longer offered, a beginning is worth nothing.
@@ -153,9 +153,19 @@ async function fetchAll(from: URL, folder: string, hub: Hub): Promise<number> {
       },
       hub.patience,
       note,
-      (bytes) => show(before + bytes, name),
+      (bytes) => {
+        // Without a version nobody knows next time what this is the beginning of.
+        have = version === undefined ? before : before + bytes;
+        show(before + bytes, name);
+      },
     );
     before += size;
+  };
+  try {
+    for (const plan of plans) await fetchOne(plan);
+  } catch (error) {
+    if (hub.patience.signal?.aborted) throw stoppedWith("the comparisons", have, total, folder);
+    throw error;
   }
   stage.step(total);
   stage.done("comparisons");

@@ -54,6 +54,7 @@ import { settleKernels } from "./kernel_choices.ts";
 import { diskFiles, hasEnded, thisProcess } from "./files.ts";
 import { type Flags, helpText, parseFlags } from "./flags.ts";
 import { isAtHand } from "./hub.ts";
+import { onInterrupt } from "./interrupts.ts";
 import { standardOutput, terminalProgress } from "./progress.ts";
 import { digestSources, fetchSources, loadSources, pinnedSources } from "./sources.ts";
 import { tokenWorkers } from "./token_workers.ts";
@@ -160,7 +161,7 @@ async function main(): Promise<void> {
         : undefined,
       judge,
       progress,
-      stopping: () => interrupts.count > 0,
+      stopping: () => interrupts.asked,
     };
     const stages = stageNames.filter((stage) => flags.own.stages.includes(stage));
     const clock = () => performance.now();
@@ -320,24 +321,13 @@ async function readEvaluation(files: Files, out: string): Promise<Evaluation | u
   return await readJson(files, path) as Evaluation;
 }
 
-/**
- * Ctrl-C once finishes the step and saves; twice ends at once. `kill` and a supervisor's stop do the same. So does a closed terminal, but
- * however often it is told: shells and systems pass that on several times, beside other signals.
- */
-function watchInterrupts(): { count: number; close: () => void } {
-  const watch = { count: 0, close: () => {} };
-  const listeners = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) => {
-    let times = 0;
-    const onSignal = () => {
-      if (++times > 1 && signal !== "SIGHUP") Deno.exit(130);
-      if (++watch.count === 1) {
-        console.error("\nStopping after this step; press Ctrl-C again to stop at once.");
-      }
-    };
-    Deno.addSignalListener(signal, onSignal);
-    return () => Deno.removeSignalListener(signal, onSignal);
-  });
-  watch.close = () => listeners.forEach((remove) => remove());
+/** Ctrl-C once finishes the step and saves; twice ends at once. */
+function watchInterrupts(): { asked: boolean; close: () => void } {
+  const watch = { asked: false, close: () => {} };
+  watch.close = onInterrupt(() => {
+    watch.asked = true;
+    console.error("\nStopping after this step; press Ctrl-C again to stop at once.");
+  }, () => Deno.exit(130));
   return watch;
 }
 

@@ -99,6 +99,65 @@ Deno.test("killed in the middle, the next one goes on from the bytes that were t
     assertEquals((await filesUnder(blobs)).length, 4);
   }));
 
+for (
+  const [times, said] of [
+    [
+      1,
+      /^Stopped while fetching model Qwen\/Tiny: [\d.]+ KiB of 391 KiB are kept in .*\/hub, and the same command goes on/m,
+    ],
+    [
+      2,
+      /^(Stopped at once; what has arrived is kept|Stopped while fetching model Qwen\/Tiny: ).*the same command goes on/m,
+    ],
+  ] as const
+) {
+  Deno.test(`Ctrl-C ${times === 1 ? "once" : "twice"} while fetching ends in a sentence, status 130, and is gone on from`, () =>
+    withHub(async (server, home) => {
+      server.fault = ({ host, count }) => host === "cdn" && count === 1 ? { slow: 20 } : undefined;
+      let pressed = false;
+      const first = await fetchTiny(server, home, (said, child) => {
+        if (pressed || (said.match(/^at /gm)?.length ?? 0) < 2) return;
+        pressed = true;
+        for (let i = 0; i < times; i++) child.kill("SIGINT");
+      });
+      assertEquals(first.code, 130, first.err);
+      assertMatch(first.err, said);
+      assert(!/^\s+at .*\.ts:\d/m.test(first.err) && !/^error/m.test(first.err), first.err);
+      const blobs = `${home}/hub/models--Qwen--Tiny/blobs`;
+      const [incomplete] = (await filesUnder(blobs)).filter((name) => name.endsWith(".incomplete"));
+      const { size } = await Deno.stat(`${blobs}/${incomplete}`);
+      assert(size > 0 && size < weights.length);
+      const second = await fetchTiny(server, home);
+      assertEquals(second.code, 0, second.err);
+      assertEquals(rangesOf(server), [null, `bytes=${size}-`]);
+      assertEquals(await Deno.readFile(`${JSON.parse(second.out).folder}/model.safetensors`), weights);
+    }));
+}
+
+Deno.test("Ctrl-C while waiting for a server that is out of order, or for another process, ends at once", () =>
+  withHub(async (server, home) => {
+    const press = (sign: string) => {
+      let pressed = false;
+      return (said: string, child: Deno.ChildProcess) => {
+        if (pressed || !said.includes(sign)) return;
+        pressed = true;
+        child.kill("SIGTERM");
+      };
+    };
+    server.fault = () => new Response("", { status: 503, headers: { "Retry-After": "600" } });
+    const refused = await fetchTiny(server, home, press("trying again in"));
+    assertEquals(refused.code, 130, refused.err);
+    assertMatch(refused.err, /^Stopped while fetching; what has arrived is kept/m);
+
+    server.fault = ({ host }) => host === "cdn" ? { slow: 40 } : undefined;
+    const other = fetchTiny(server, home);
+    while (rangesOf(server).length === 0) await new Promise((resume) => setTimeout(resume, 20));
+    const waiting = await fetchTiny(server, home, press("Another process is fetching"));
+    assertEquals(waiting.code, 130, waiting.err);
+    assertMatch(waiting.err, /^Stopped while fetching model Qwen\/Tiny: /m);
+    assertEquals((await other).code, 0);
+  }));
+
 Deno.test("of two at once, one fetches and the other waits and finds it", () =>
   withHub(async (server, home) => {
     server.fault = ({ host }) => host === "cdn" ? { slow: 15 } : undefined;
