@@ -20,6 +20,7 @@ import "../../kernels/pairwise_loss.ts";
 import "../../kernels/ppo_policy_loss.ts";
 import "../../kernels/ppo_value_loss.ts";
 import "../../kernels/reduce.ts";
+import "../../kernels/repeat_rows.ts";
 import "../../kernels/rmsnorm.ts";
 import "../../kernels/rollout_statistics.ts";
 import "../../kernels/rope.ts";
