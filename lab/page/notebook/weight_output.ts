@@ -1,5 +1,6 @@
 /** <weight-output>: about a stored picture of a model's weight, the ways to all of the weight: here on the page's engine, or in the inspector. */
 import { css, html, LitElement, nothing } from "lit";
+import { shippedFolder } from "../../demo/places.ts";
 import type { TensorEntry } from "../../inspect/types.ts";
 import { EngineLost, sharedEngine } from "../engine.ts";
 import { usualAddress, writeAddress } from "../inspect/address.ts";
@@ -10,6 +11,11 @@ interface Opened {
   service: Inspector;
   entry: TensorEntry;
   vocabulary: readonly string[];
+}
+
+/** Whether a place is this page's own: what a stranger's notebook names elsewhere is not opened from within it. */
+function isNear(place: string): boolean {
+  return shippedFolder(place) !== undefined || /^(runs|kept)(\/[\w-][\w.-]*)+$/.test(place);
 }
 
 export class WeightOutput extends LitElement {
@@ -85,9 +91,15 @@ export class WeightOutput extends LitElement {
         `
         : html`<slot></slot>`
     }<p>
-      <button type="button" ?disabled=${busy} aria-expanded=${opened !== null} @click=${this.toggle}>${
-      busy ? `Opening ${place} …` : opened ? "Back to the picture" : "Look closer"
-    }</button>
+      ${
+      isNear(place)
+        ? html`<button type="button" ?disabled=${busy} aria-expanded=${
+          opened !== null
+        } @click=${this.toggle}>${
+          busy ? `Opening ${place} …` : opened ? "Back to the picture" : "Look closer"
+        }</button>`
+        : nothing
+    }
       <a href=${`./inspect.html${query}`}>Inspect in ${place}</a>
       ${this.trouble ? html`<span role="status">${this.trouble}</span>` : nothing}
     </p>`;
