@@ -1,9 +1,10 @@
 /** Where a run's model and data come from: the demo's folders, a folder, or what is fetched and pinned in run.json. */
-import { DamagedFileError, type Files, joinPath, sha256OfFile } from "../lab/bytes.ts";
+import { DamagedFileError, type Files, joinPath, readJson, sha256OfFile } from "../lab/bytes.ts";
 import type { Config } from "../lab/config.ts";
 import { type Dataset, loadDemoData } from "../lab/dataset.ts";
 import type { Progress } from "../lab/progress.ts";
 import type { RunRecord } from "../lab/report/data.ts";
+import { runsIn } from "../lab/run_record.ts";
 import { loadTldrFolder } from "../lab/tldr_folder.ts";
 import {
   fetchDataset,
@@ -88,6 +89,50 @@ export async function digestSources(
     if (set) await add(label, set.folder, set.files.map(({ path }) => path));
   }
   return found;
+}
+
+/**
+ * What to say where batches of comparisons are not what the newest earlier run found under the same address. Nobody has published a hash
+ * of them, so that their SHA-256 in run.json is all there is to go by.
+ * @param out looked at first, then the runs beside it
+ */
+export async function changedBatches(
+  files: Files,
+  out: string,
+  { sources, inputs = {} }: Pick<RunRecord, "sources" | "inputs">,
+): Promise<string[]> {
+  const address = sources?.comparisons?.name ?? "";
+  if (!/^https?:/.test(address)) return [];
+  const beside = out.includes("/") ? out.slice(0, out.lastIndexOf("/")) || "/" : ".";
+  const found: { run: string; record: RunRecord }[] = [];
+  for (const run of new Set([out, ...await runsIn(files, beside)])) {
+    try {
+      const record = await readJson(files, joinPath(run, "run.json")) as RunRecord;
+      if (record.sources?.comparisons?.name === address) found.push({ run, record });
+    } catch {
+      // A run that cannot be read says nothing.
+    }
+  }
+  const [newest] = found.sort((a, b) => a.record.startedAt < b.record.startedAt ? 1 : -1);
+  if (!newest) return [];
+  const { run, record } = newest;
+  const changed = Object.entries(inputs).filter(([name, sha256]) =>
+    name.startsWith("comparisons/") && (record.inputs?.[name] ?? sha256) !== sha256
+  );
+  if (changed.length === 0) return [];
+  const [[first, now]] = changed;
+  const before = record.inputs![first];
+  return [
+    `${changed.length} of OpenAI's batches of comparisons ${
+      changed.length === 1 ? "is" : "are"
+    } not what ${run} found on ` +
+    `${record.startedAt.slice(0, 10)}: ${
+      changed.map(([name]) => name.slice("comparisons/".length)).join(", ")
+    } ` +
+    `(the first has SHA-256 ${now.slice(0, 12)}…, it had ${
+      before.slice(0, 12)
+    }…). No hash of them has been published.`,
+  ];
 }
 
 /**

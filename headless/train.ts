@@ -56,7 +56,7 @@ import { type Flags, helpText, parseFlags } from "./flags.ts";
 import { isAtHand } from "./hub.ts";
 import { onInterrupt } from "./interrupts.ts";
 import { standardOutput, terminalProgress } from "./progress.ts";
-import { digestSources, fetchSources, loadSources, pinnedSources } from "./sources.ts";
+import { changedBatches, digestSources, fetchSources, loadSources, pinnedSources } from "./sources.ts";
 import { tokenWorkers } from "./token_workers.ts";
 import { versions } from "./versions.ts";
 
@@ -129,11 +129,13 @@ async function main(): Promise<void> {
     const settled = await settleKernels(gpu, files, config, shape);
     if (settled) progress.note(settled);
     const inputs = await digestSources(files, sources);
+    const changed = await changedBatches(files, config.out, { sources: sources.pinned, inputs });
+    for (const sentence of changed) progress.note(sentence);
     const record: RunRecord = {
       format: 1,
       config: config as unknown as Record<string, unknown>,
       choices: [why],
-      notes: dataset.notes,
+      notes: [...dataset.notes ?? [], ...changed],
       startedAt: new Date().toISOString(),
       device: gpu.facts,
       kernels: Object.fromEntries(gpu.choices),

@@ -29,7 +29,9 @@ export async function openParquet(files: Files, path: string): Promise<ParquetFi
   };
   return await understood(path, async () => {
     const { parquetMetadataAsync } = await import("hyparquet");
+    const { checkFooter } = await import("./parquet_pages.ts");
     const metadata = await parquetMetadataAsync(buffer);
+    checkFooter({ metadata, buffer });
     const [root] = metadata.schema;
     const columns: string[] = [];
     // The schema is a tree laid out depth first; what stands one level below the root is a column.
@@ -57,12 +59,14 @@ export interface ParquetRow {
  * @throws DamagedFileError naming the file and, as far as it is known, the rows
  */
 export async function* readParquet(
-  { path, metadata, buffer, rows: total }: ParquetFile,
+  file: ParquetFile,
   columns: readonly string[],
 ): AsyncGenerator<ParquetRow[]> {
-  const [{ parquetReadObjects }, { compressors }] = await Promise.all([
+  const { path, metadata, buffer, rows: total } = file;
+  const [{ parquetReadObjects }, { compressors }, { checkPages }] = await Promise.all([
     import("hyparquet"),
     import("hyparquet-compressors"),
+    import("./parquet_pages.ts"),
   ]);
   const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const parsers = {
@@ -75,8 +79,9 @@ export async function* readParquet(
     const from = rowStart;
     const rows = await understood(
       `${path}, rows ${from + 1} to ${rowEnd},`,
-      () =>
-        parquetReadObjects({
+      async () => {
+        await checkPages(file, group, columns, compressors);
+        return await parquetReadObjects({
           file: buffer,
           metadata,
           columns: [...columns],
@@ -84,7 +89,8 @@ export async function* readParquet(
           rowEnd,
           compressors,
           parsers,
-        }),
+        });
+      },
     );
     if (rows.length !== rowEnd - rowStart) {
       throw new DamagedFileError(

@@ -4,7 +4,7 @@ import { DamagedFileError, joinPath, memoryFiles } from "../../lab/bytes.ts";
 import { silent } from "../../lab/progress.ts";
 import { diskFiles } from "../../headless/files.ts";
 import { batchFiles } from "../../headless/openai_batches.ts";
-import { digestSources, fetchSources, pinnedSources } from "../../headless/sources.ts";
+import { changedBatches, digestSources, fetchSources, pinnedSources } from "../../headless/sources.ts";
 import { testRuntime } from "../kernels/testing.ts";
 import { assertExplained, ground, tiny, train } from "./training.ts";
 import { type HubRepository, serveHub } from "./hub_server.ts";
@@ -51,6 +51,39 @@ Deno.test("what run.json pins is a commit, or it is damaged", async () => {
       "which commit of the",
     );
   }
+});
+
+Deno.test("batches that an earlier run found otherwise are told, by file, with both hashes", async () => {
+  const address = "https://somewhere/comparisons";
+  const run = (startedAt: string, name: string, inputs: Record<string, string>) =>
+    JSON.stringify({ startedAt, sources: { comparisons: { name, commit: "1".repeat(40) } }, inputs });
+  const [old, now] = ["a".repeat(64), "b".repeat(64)];
+  const files = memoryFiles({
+    "runs/first/run.json": run("2026-01-01T00:00:00Z", address, { "comparisons/batch3.json": now }),
+    "runs/second/run.json": run("2026-02-01T00:00:00Z", address, {
+      "comparisons/batch3.json": old,
+      "comparisons/batch4.json": old,
+      "data/train.jsonl": old,
+    }),
+    "runs/third/run.json": run("2026-03-01T00:00:00Z", "https://elsewhere/", {
+      "comparisons/batch4.json": now,
+    }),
+    "runs/broken/run.json": "{",
+  });
+  const said = (inputs: Record<string, string>, name = address) =>
+    changedBatches(files, "runs/new", { sources: { comparisons: { name, commit: "2".repeat(40) } }, inputs });
+  const all = { "comparisons/batch4.json": now, "data/train.jsonl": now, "comparisons/batch5.json": now };
+  assertEquals(await said(all), [
+    "1 of OpenAI's batches of comparisons is not what runs/second found on 2026-02-01: batch4.json (the first has SHA-256 " +
+    "bbbbbbbbbbbb…, it had aaaaaaaaaaaa…). No hash of them has been published.",
+  ]);
+  assertMatch(
+    (await said({ ...all, "comparisons/batch3.json": now }))[0],
+    /^2 of .* are not .*batch4\.json, batch3\.json/,
+  );
+  assertEquals(await said({ "comparisons/batch3.json": old, "comparisons/batch4.json": old }), []);
+  assertEquals(await said(all, "some/dataset"), []);
+  assertEquals(await changedBatches(files, "alone", { inputs: all }), []);
 });
 
 Deno.test("a run whose model, posts and comparisons are fetched", async (t) => {
@@ -155,6 +188,33 @@ Deno.test("a run whose model, posts and comparisons are fetched", async (t) => {
         "some/model",
       );
       assertEquals(server.met.length, met);
+    },
+  );
+
+  await t.step(
+    "what the server has changed meanwhile is told in a new run, and the old one keeps to its own",
+    async () => {
+      plain["/comparisons/batch3.json"] = new TextEncoder().encode(new TextDecoder().decode(batch) + "\n");
+      const fresh = { ...env, HF_HOME: joinPath(home, "fresh") };
+      const { code, out: said, err } = await train([
+        ...flags("preprocess"),
+        "--out",
+        joinPath(place.folder, "later"),
+      ], {
+        env: fresh,
+      });
+      assertEquals([code, err], [0, ""]);
+      assertMatch(
+        said.replace(/\s+/g, " "),
+        /1 of OpenAI's batches of comparisons is not what .*: batch3\.json \(/,
+      );
+      const record = JSON.parse(await Deno.readTextFile(joinPath(place.folder, "later/run.json")));
+      assertMatch(record.inputs["comparisons/batch3.json"], /^[0-9a-f]{64}$/);
+      assertEquals(record.notes.filter((note: string) => note.includes("OpenAI's batches of")).length, 1);
+      assertExplained(
+        await train(["--resume", "--out", out], { env: fresh }),
+        "are not those that this run began with",
+      );
     },
   );
 
