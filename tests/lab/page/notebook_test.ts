@@ -314,7 +314,9 @@ browserTest("a lost device is said, and the notebook runs again on another", asy
   await withNotebook(async ({ page, open }) => {
     await open();
     assertEquals(await runAll(page), "certified");
-    await page.workers()[0].evaluate(() => {
+    // Cells have a worker of their own, from a blob; whichever came first.
+    const gpuWorker = page.workers().find((worker) => /^http/.test(worker.url()))!;
+    await gpuWorker.evaluate(() => {
       const { createCommandEncoder } = GPUDevice.prototype;
       GPUDevice.prototype.createCommandEncoder = function (...given) {
         this.destroy();
