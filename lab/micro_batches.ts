@@ -31,9 +31,10 @@ export async function fitMicroBatches(run: Run): Promise<{ config: Config; notes
   const model = await readQwen2Config(run.files, run.baseFolder);
   const checkStop = heed(run, "planning");
   const progress = config.memory > 0
-    ? run.progress.stage("fit", { steps: trained.length, unit: "stages" })
+    ? run.progress.stage("fit", { steps: trained.length * sizes.length, unit: "sizes" })
     : undefined;
-  for (const [done, stage] of trained.entries()) {
+  let tries = 0;
+  for (const stage of trained) {
     if (config.memory === 0) {
       // The widest activation is that of gate and up together.
       const binding = run.gpu.device.limits.maxStorageBufferBindingSize;
@@ -47,7 +48,7 @@ export async function fitMicroBatches(run: Run): Promise<{ config: Config; notes
     const budget = config.memory * 2 ** 30;
     let least = Infinity;
     const fitting = await firstAsync(sizes, async (microTokens) => {
-      progress?.step(done, { now: `${stage} in ${microTokens} tokens` });
+      progress?.step(++tries, { now: `${stage} in ${microTokens} tokens` });
       checkStop();
       const tried = { ...run, config: { ...config, [stage]: { ...config[stage], microTokens } } };
       try {
@@ -68,7 +69,6 @@ export async function fitMicroBatches(run: Run): Promise<{ config: Config; notes
     }
     choose(stage, fitting, `the largest that keep it within --memory ${config.memory} GiB`);
   }
-  progress?.step(trained.length);
   progress?.done();
   return { config, notes };
 }

@@ -64,7 +64,6 @@ export async function planRun(
     if (judge) plans.push(judge.plan);
     if (judge?.onDevice) works.set(judge.plan, judge.onDevice);
   }
-  progress.step(planned.length);
   progress.done();
   const total = plans.reduce((sum, { flops }) => sum + flops, 0);
   if (plans.length > 0 && (options.measure === "always" || total >= worthMeasuring)) {
@@ -213,6 +212,7 @@ async function ratesOf(
   const sequences = posts.train.sequences.filter((length) => (tokens += length) <= sft.microTokens);
   const progress = run.progress.stage("measure", { steps: kinds.length, unit: "kinds of work" });
   const checkStop = heed(run, "planning");
+  let shown = -1;
   try {
     const rates = await measureRates(run.gpu, { ...config, head: "language" }, {
       sequences: sequences.length > 0 ? sequences : posts.train.sequences.slice(0, 1),
@@ -220,11 +220,10 @@ async function ratesOf(
       optimiser: sft,
       clock,
       tell(done) {
-        progress.step(done, { now: kinds[done] });
+        if (done !== shown) progress.step(shown = done, { now: kinds[done] });
         checkStop();
       },
     });
-    progress.step(kinds.length);
     progress.done();
     return rates;
   } catch (error) {
