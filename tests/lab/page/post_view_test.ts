@@ -225,7 +225,7 @@ browserTest("a lost device and a crashed worker are told of, and another can be 
       }, /The GPU worker has stopped: .*broken on purpose/],
     ];
     for (const [breakIt, said] of breakages) {
-      await page.workers()[0].evaluate(breakIt);
+      await page.workers().find((worker) => /^http/.test(worker.url()))!.evaluate(breakIt);
       await page.getByRole("button", { name: "Summarise", exact: true }).click();
       await alert.waitFor();
       assertMatch(await alert.innerText(), said);
