@@ -154,6 +154,10 @@ export async function preprocess(run: Run): Promise<PreprocessOutcome> {
       }
     }
     await waitFor(0);
+  } catch (error) {
+    // A row that cannot be used costs its own batch only: those beside it come to their end, unless the run is to stop.
+    if (failure && !run.stopping()) await Promise.allSettled(atWork);
+    throw error;
   } finally {
     tokenisers?.close();
     // Nothing may be written any more once the stage has ended.
