@@ -26,7 +26,6 @@ export {
   cellFrames,
   type CellFunction,
   type CellImporter,
-  cellParameters,
   define,
   instantiateCell,
   newScope,
@@ -47,7 +46,7 @@ export interface CellImport {
 
 /** A cell, compiled. Plain data, so that it can be sent to where it runs. */
 export interface CompiledCell {
-  /** Body of an async function with the parameters `cellParameters`, for `instantiateCell`. Line n of the code is line n of the cell. */
+  /** Body of an async function, for `instantiateCell`. Line n of the code is line n of the cell. */
   code: string;
   /** Names that the cell declares at its top, in order of appearance. */
   defines: string[];

@@ -141,6 +141,7 @@ export class Imports {
       if (wanted === undefined) {
         throw new ImportError(
           `"${specifier}" imports ${address}, which the import lock does not have. ${remedy(specifier)}`,
+          true,
         );
       }
       return await this.verified(specifier, address, wanted);
@@ -148,36 +149,49 @@ export class Imports {
     return { ...graph, locked: entry };
   }
 
-  /** A module and all that it imports, each once. @param get by the address that is asked for */
+  /**
+   * A module and all that it imports, each once: first what it needs to run, then what is only imported as it runs, if there is such a thing.
+   * @param get by the address that is asked for
+   */
   private async walk(
     specifier: string,
     entry: string,
     get: (address: string) => Promise<Fetched>,
   ): Promise<Omit<Graph, "locked">> {
     const modules = new Map<string, CompiledModule>();
-    /** By the address that was asked for, where it led. */
-    const led = new Map<string, string>();
+    /** By the address that was asked for, where it led; undefined where there is nothing. */
+    const led = new Map<string, string | undefined>();
     let bytes = 0;
-    for (let asked = [entry]; asked.length > 0;) {
-      const wave = asked.splice(0, atOnce);
-      const fetched = await Promise.all(wave.map(get));
-      for (const [i, one] of fetched.entries()) {
-        led.set(wave[i], one.address);
-        if (modules.has(one.address)) continue;
-        bytes += one.bytes.length;
-        const module = this.compile(specifier, one);
-        modules.set(one.address, module);
+    const take = async (asked: string, later: boolean): Promise<string[]> => {
+      led.set(asked, undefined);
+      try {
+        const fetched = await get(asked);
+        led.set(asked, fetched.address);
+        if (modules.has(fetched.address)) return [];
+        const module = this.compile(specifier, fetched);
+        modules.set(fetched.address, module);
+        bytes += fetched.bytes.length;
+        return [...module.needs, ...(later ? laterOf(module) : [])];
+      } catch (error) {
+        if (later && error instanceof ImportError && error.absent) return [];
+        throw error;
+      }
+    };
+    for (const later of [false, true]) {
+      let asked = later ? [...modules.values()].flatMap(laterOf) : [entry];
+      while (asked.length > 0) {
+        asked = [...new Set(asked)].filter((address) => !led.has(address) && !modules.has(address));
+        const wave = asked.splice(0, atOnce);
+        const further = await Promise.all(wave.map((address) => take(address, later)));
+        asked.push(...further.flat());
         if (modules.size > importLimits.modules || bytes > importLimits.bytes) {
           throw new ImportError(
             `"${specifier}" stands for more than ${importLimits.modules} modules or ${
               importLimits.bytes >> 20
-            } MiB; import a part of ` +
-              "it, such as one file of the package, or a smaller package.",
+            } MiB; import a part of it, such as one file of the package, or a smaller package.`,
           );
         }
-        asked.push(...module.needs, ...module.later.map(([, address]) => address));
       }
-      asked = [...new Set(asked)].filter((address) => !led.has(address) && !modules.has(address));
     }
     const at = (address: string) => led.get(address) ?? address;
     const linked = Array.from(modules.values(), (module): CompiledModule => ({
@@ -196,10 +210,10 @@ export class Imports {
       module = compileModule(address, new TextDecoder("utf-8", { fatal: true }).decode(bytes));
     } catch (error) {
       if (error instanceof TypeError) {
-        throw new ImportError(`"${specifier}" is no JavaScript: ${address} is not UTF-8 text.`);
+        throw new ImportError(`"${specifier}" is no JavaScript: ${address} is not UTF-8 text.`, true);
       }
       if (error instanceof ImportError) {
-        throw new ImportError(`"${specifier}" cannot be linked: ${error.message}`);
+        throw new ImportError(`"${specifier}" cannot be linked: ${error.message}`, true);
       }
       throw error;
     }
@@ -235,9 +249,9 @@ export class Imports {
         `"${specifier}" is a module of ${host}, and this notebook may not have modules from there; whoever runs it would have to allow it.`,
       );
     }
-    const refuse = (why: string): never => {
+    const refuse = (why: string, absent = false): never => {
       const missing = wanted === undefined ? "" : ` It is not kept in ${this.source.place} either.`;
-      throw new ImportError(`"${specifier}" cannot be had: ${address} ${why}.${missing}`);
+      throw new ImportError(`"${specifier}" cannot be had: ${address} ${why}.${missing}`, absent && !wanted);
     };
     const signal = AbortSignal.timeout(patience);
     let final: string, bytes: Uint8Array<ArrayBuffer> | null;
@@ -246,11 +260,10 @@ export class Imports {
       final = response.url || address;
       if (!response.ok) {
         await response.body?.cancel();
-        return refuse(
-          response.status === 404
-            ? "does not exist (404): look at name, version and path"
-            : `is answered with status ${response.status}: try again later`,
-        );
+        if (response.status === 404) {
+          return refuse("does not exist (404): look at name, version and path", true);
+        }
+        return refuse(`is answered with status ${response.status}: try again later`);
       }
       bytes = await bodyOf(response);
     } catch (error) {
@@ -274,6 +287,8 @@ export class Imports {
     return { address: final, integrity, bytes };
   }
 }
+
+const laterOf = ({ later }: CompiledModule) => later.map(([, address]) => address);
 
 /** What to do where a lock does not hold. */
 function remedy(specifier: string): string {

@@ -12,6 +12,11 @@ import type { LockedImport } from "./records.ts";
 /** An import that cannot be had. The message is one sentence or two that name it and say what to do. */
 export class ImportError extends Error {
   override name = "ImportError";
+
+  /** @param absent there is nothing of that name, or nothing that runs here: what only may be imported does without */
+  constructor(message: string, readonly absent = false) {
+    super(message);
+  }
 }
 
 /**

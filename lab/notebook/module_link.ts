@@ -8,7 +8,7 @@ import { ImportError } from "./import_specifiers.ts";
 export interface CompiledModule {
   /** Where it is from; modules are told apart by it. */
   address: string;
-  /** Body of an async generator function with the parameters `moduleParameters`. */
+  /** Body of an async generator function, for `instantiate`. */
   code: string;
   /** Addresses of the modules that it imports, each once, in order of appearance. */
   needs: string[];
@@ -30,14 +30,6 @@ export interface Taken {
 /** An export of a module's own, or of a module that it imports. */
 export type ModuleExport = { name: string } | { name: string } & Taken;
 
-/** Parameters of the function whose body a module's code is: tells what it exports, imports later, is import.meta, and what it needs. */
-export const moduleParameters = [
-  "$precis_export",
-  "$precis_import",
-  "$precis_meta",
-  "$precis_needs",
-] as const;
-
 /** A module as others see it: no prototype, and read only. */
 export type Namespace = Record<string, unknown>;
 
@@ -49,6 +41,7 @@ export interface SentImports {
   modules: CompiledModule[];
 }
 
+/** Tells what it exports, imports later, knows its address, and has the namespaces of what it needs. */
 type ModuleFunction = (
   tell: (exports: Record<string, unknown>) => void,
   later: (specifier: unknown) => Promise<Namespace>,
@@ -61,8 +54,19 @@ const AsyncGeneratorFunction = (async function* () {}).constructor as new (
   ...texts: string[]
 ) => ModuleFunction;
 
+function instantiate(code: string): ModuleFunction {
+  return new AsyncGeneratorFunction(
+    "$precis_export",
+    "$precis_import",
+    "$precis_meta",
+    "$precis_needs",
+    code,
+  );
+}
+
 interface Instance {
   module: CompiledModule;
+  run: ModuleFunction;
   /** Its own exports, by name, as they are at the moment. */
   own: Record<string, unknown>;
   namespace?: Namespace;
@@ -81,10 +85,23 @@ export class Modules {
   private readonly instances = new Map<string, Instance>();
   private readonly bindings = new Map<string, Binding>();
 
-  /** Takes modules that were sent. Those that are there stay: a lock says of an address one thing for good. */
+  /**
+   * Takes modules that were sent. Those that are there stay: a lock says of an address one thing for good. The texts become functions here and
+   * now, by nothing that cells could have changed the meaning of, such as the iterator of lists: whatever they make of the linking after
+   * this, it can give them no code that was not sent.
+   */
   add(modules: readonly CompiledModule[]): void {
-    for (const module of modules) {
-      if (!this.instances.has(module.address)) this.instances.set(module.address, { module, own: {} });
+    for (let i = 0; i < modules.length; i++) {
+      const module = modules[i];
+      let run: ModuleFunction;
+      try {
+        run = instantiate(module.code);
+      } catch (error) {
+        run = () => {
+          throw error;
+        };
+      }
+      if (!this.instances.has(module.address)) this.instances.set(module.address, { module, run, own: {} });
     }
   }
 
@@ -130,9 +147,8 @@ export class Modules {
   }
 
   private begin(instance: Instance): AsyncGenerator<void, void> {
-    const { module: { address, code, needs, later } } = instance;
+    const { run, module: { address, needs, later } } = instance;
     const addresses = new Map(later);
-    const run = new AsyncGeneratorFunction(...moduleParameters, code);
     const body = run(
       (own) => instance.own = own,
       // Not async: what is asked for cannot be had before the module goes on.

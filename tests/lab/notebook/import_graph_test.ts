@@ -199,17 +199,35 @@ Deno.test("what cannot be had is said: absent, failing, silent, too large, no mo
   });
 });
 
-Deno.test("what only other worlds have may be imported later, and fails when it is", async () => {
+Deno.test("what is only imported later may be missing, and fails when it is asked for", async () => {
+  const text =
+    `export const node = () => import("node:fs"), there = () => import("./b.js"), gone = () => import("./gone.js"),
+    broken = () => import("./broken.js"), half = () => import("./half.js");`;
   await withModules({
-    [cdn("a@1.0.0")]: `export const f = () => import("node:fs"); export const g = () => import("./b.js");`,
+    [cdn("a@1.0.0")]: text,
     "https://cdn.jsdelivr.net/npm/a@1.0.0/b.js": "export const b = 1;",
+    "https://cdn.jsdelivr.net/npm/a@1.0.0/broken.js": 'import "fs";',
+    "https://cdn.jsdelivr.net/npm/a@1.0.0/half.js": 'import "./gone.js";',
   }, async (server) => {
-    const { modules, locked } = await new Imports(server.source, anywhere).lock("npm:a@1.0.0");
+    const imports = new Imports(server.source, anywhere);
+    const { locked } = await imports.lock("npm:a@1.0.0");
+    assertEquals(Object.keys(locked.modules!).map((address) => address.replace(/.*\//, "")).sort(), [
+      "b.js",
+      "half.js",
+    ]);
+    server.heard.length = 0;
+    const { modules } = await imports.locked("npm:a@1.0.0", locked);
+    assertEquals(server.heard, []);
     const linked = new Modules();
     linked.add(modules);
-    const { f, g } = await linked.import(locked.url, "npm:a@1.0.0") as Record<string, () => Promise<unknown>>;
-    await refused(f, /imports "node:fs", which the notebook's import lock does not have/);
-    assertEquals({ ...await g() as object }, { b: 1 });
+    const all = await linked.import(locked.url, "npm:a@1.0.0") as Record<string, () => Promise<object>>;
+    assertEquals({ ...await all.there() }, { b: 1 });
+    for (const name of ["node", "gone", "broken", "half"]) {
+      await refused(all[name], /imports "?[^ ]+, which the notebook's import lock does not have/);
+    }
+    // A server that fails is no absence.
+    server.answers["https://cdn.jsdelivr.net/npm/a@1.0.0/gone.js"] = { status: 500 };
+    await refused(() => imports.lock("npm:a@1.0.0"), /gone\.js is answered with status 500/);
   });
 });
 
