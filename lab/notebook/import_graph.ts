@@ -3,7 +3,7 @@
  * handed what came of it (`SentImports`) and fetches nothing.
  *
  *     const imports = new Imports(source, { mayFetch: host => boolean })
- *     imports.lock(specifier): Promise<Graph>            asks the network what it stands for now
+ *     imports.lock(specifier, others): Promise<Graph>    asks the network what it stands for now
  *     imports.locked(specifier, entry): Promise<Graph>   exactly what the lock says, from where it is kept or from the network
  *     imports.prepare(cellImports, lock, mayLock): Promise<{ sent, locked }>   for a cell that is about to run
  */
@@ -55,6 +55,13 @@ interface Fetched {
   bytes: Uint8Array<ArrayBuffer>;
 }
 
+/** What a lock has of a module. */
+interface Wanted {
+  integrity: string;
+  /** What would have to be locked anew if it is something else by now: a specifier, or all. */
+  update: string;
+}
+
 export class Imports {
   /** By integrity and address, what was compiled once. */
   private readonly compiled = new Map<string, CompiledModule>();
@@ -78,7 +85,9 @@ export class Imports {
       try {
         const entry = Object.hasOwn(lock, specifier) ? lock[specifier] : undefined;
         if (!entry && !mayLock) throw notLocked(specifier);
-        const graph = entry ? await this.locked(specifier, entry) : await this.lock(specifier);
+        const graph = entry
+          ? await this.locked(specifier, entry)
+          : await this.lock(specifier, { ...lock, ...locked });
         bytes += graph.bytes;
         if (bytes > importLimits.cellBytes) {
           throw new ImportError(
@@ -101,25 +110,34 @@ export class Imports {
 
   /**
    * Looks up what a specifier stands for.
+   * @param others what else is locked in the notebook: of a module that is in there, too, it is one and the same
    * @throws ImportError in words for whoever wrote it
    */
-  async lock(specifier: string): Promise<Graph> {
+  async lock(specifier: string, others: NotebookRecord["imports"] = {}): Promise<Graph> {
+    const known = new Map<string, string>(), led = new Map<string, string>();
+    for (const { url, integrity, modules = {}, redirects = {} } of Object.values(others)) {
+      for (const [address, its] of [[url, integrity], ...Object.entries(modules)]) known.set(address, its);
+      for (const [address, target] of Object.entries(redirects)) led.set(address, target);
+    }
     const redirects: Record<string, string> = {};
     const integrities: Record<string, string> = {};
-    const graph = await this.walk(specifier, addressOf(specifier), async (address) => {
-      const fetched = await this.fetch(specifier, address);
-      if (fetched.address !== address) redirects[address] = fetched.address;
+    const graph = await this.walk(specifier, addressOf(specifier), async (asked) => {
+      const address = led.get(asked) ?? asked, wanted = known.get(address);
+      const fetched = wanted === undefined
+        ? await this.fetch(specifier, asked)
+        : await this.verified(specifier, address, { integrity: wanted, update: "all" });
+      if (fetched.address !== asked) redirects[asked] = fetched.address;
       integrities[fetched.address] = fetched.integrity;
       return fetched;
     });
-    const [{ address: url }, ...others] = graph.modules;
-    const modules = Object.fromEntries(others.map(({ address }) => [address, integrities[address]]));
+    const [{ address: url }, ...rest] = graph.modules;
+    const modules = Object.fromEntries(rest.map(({ address }) => [address, integrities[address]]));
     return {
       ...graph,
       locked: {
         url,
         integrity: integrities[url],
-        ...(others.length > 0 && { modules }),
+        ...(rest.length > 0 && { modules }),
         ...(Object.keys(redirects).length > 0 && { redirects }),
       },
     };
@@ -144,7 +162,7 @@ export class Imports {
           true,
         );
       }
-      return await this.verified(specifier, address, wanted);
+      return await this.verified(specifier, address, { integrity: wanted, update: specifier });
     });
     return { ...graph, locked: entry };
   }
@@ -221,36 +239,36 @@ export class Imports {
     return module;
   }
 
-  /** A module with the integrity that it is to have. */
-  private async verified(specifier: string, address: string, integrity: string): Promise<Fetched> {
+  /** A module that is locked. */
+  private async verified(specifier: string, address: string, wanted: Wanted): Promise<Fetched> {
+    const { integrity, update } = wanted;
     const kept = await this.source.read(integrity);
     // What is kept and not what it should be is damaged, and had anew.
     if (kept && await integrityOf(kept, integrity) === integrity) return { address, integrity, bytes: kept };
-    const fetched = await this.fetch(specifier, address, integrity);
+    const fetched = await this.fetch(specifier, address, wanted);
     if (fetched.address !== address) {
+      const now = shortened(fetched.address);
       throw new ImportError(
-        `"${specifier}" is locked at ${address}, and that leads to ${shortened(fetched.address)} now. ${
-          remedy(specifier)
-        }`,
+        `"${specifier}" is locked at ${address}, and that leads to ${now} now. ${remedy(update)}`,
       );
     }
     return fetched;
   }
 
-  /** Fetches a module and keeps it. @param wanted its integrity, where that is known */
-  private async fetch(specifier: string, address: string, wanted?: string): Promise<Fetched> {
+  /** Fetches a module and keeps it. */
+  private async fetch(specifier: string, address: string, wanted?: Wanted): Promise<Fetched> {
     const { patience = 30_000, mayFetch } = this.options;
-    if (!isModuleAddress(address)) {
+    const host = isModuleAddress(address) ? new URL(address).host : "";
+    if (host === "") {
       throw new ImportError(`"${specifier}" cannot be had: ${shortened(address)} is no https address.`);
     }
-    const { host } = new URL(address);
     if (!mayFetch(host)) {
       throw new ImportError(
         `"${specifier}" is a module of ${host}, and this notebook may not have modules from there; whoever runs it would have to allow it.`,
       );
     }
     const refuse = (why: string, absent = false): never => {
-      const missing = wanted === undefined ? "" : ` It is not kept in ${this.source.place} either.`;
+      const missing = wanted ? ` It is not kept in ${this.source.place} either.` : "";
       throw new ImportError(`"${specifier}" cannot be had: ${address} ${why}.${missing}`, absent && !wanted);
     };
     const signal = AbortSignal.timeout(patience);
@@ -275,11 +293,11 @@ export class Imports {
     }
     if (bytes === null) return refuse(`has more than ${importLimits.moduleBytes >> 20} MiB`);
     if (!isModuleAddress(final)) return refuse(`leads to ${shortened(final)}, which is no https address`);
-    const integrity = await integrityOf(bytes, wanted);
-    if (wanted !== undefined && integrity !== wanted) {
+    const integrity = await integrityOf(bytes, wanted?.integrity);
+    if (wanted && integrity !== wanted.integrity) {
       throw new ImportError(
-        `"${specifier}" is not what was locked: at ${address} was ${wanted}, and there is ${integrity} now. ${
-          remedy(specifier)
+        `"${specifier}" is not what was locked: at ${address} was ${wanted.integrity}, and there is ${integrity} now. ${
+          remedy(wanted.update)
         }`,
       );
     }
@@ -290,9 +308,9 @@ export class Imports {
 
 const laterOf = ({ later }: CompiledModule) => later.map(([, address]) => address);
 
-/** What to do where a lock does not hold. */
-function remedy(specifier: string): string {
-  return `If what is there now is right, lock it anew: deno task notebook lock FILE --update ${specifier}.`;
+/** What to do where a lock does not hold. @param update what would have to be locked anew */
+function remedy(update: string): string {
+  return `If what is there now is right, lock it anew: deno task notebook lock FILE --update ${update}.`;
 }
 
 /** The integrity of bytes, as HTML writes it: SHA-384 unless `like` has another. */

@@ -3,7 +3,6 @@ import { analyseCells } from "./dependencies.ts";
 import { type Graph, type Imports, kernelSpecifier } from "./import_graph.ts";
 import { ImportError } from "./import_specifiers.ts";
 import { isCode, type Notebook } from "./ipynb.ts";
-import type { LockedImport } from "./records.ts";
 
 export interface Locking {
   /** With the lock. */
@@ -33,13 +32,16 @@ export async function lockNotebook(notebook: Notebook, imports: Imports, update?
     );
   }
   const before = new Map(Object.entries(notebook.metadata.lab.imports));
-  const after = new Map<string, LockedImport>();
+  const isHeld = (specifier: string) => before.has(specifier) && update !== "all" && update !== specifier;
+  const after = new Map([...before].filter(([specifier]) => specifiers.has(specifier) && isHeld(specifier)));
   const entries: Locking["entries"] = [], failures: string[] = [];
   for (const specifier of specifiers) {
     const entry = before.get(specifier);
-    const held = entry !== undefined && update !== "all" && update !== specifier;
+    const held = entry !== undefined && isHeld(specifier);
     try {
-      const graph = held ? await imports.locked(specifier, entry) : await imports.lock(specifier);
+      const graph = held
+        ? await imports.locked(specifier, entry)
+        : await imports.lock(specifier, Object.fromEntries(after));
       entries.push({ specifier, held, graph });
       after.set(specifier, graph.locked);
     } catch (error) {

@@ -107,6 +107,23 @@ Deno.test("locks of the simple form, with any of the three digests, are read on"
   });
 });
 
+Deno.test("what two imports of a notebook share is locked once, and the same for both", async () => {
+  await withModules({ ...graphOfThree }, async (server) => {
+    const first = await lockOf(server);
+    server.heard.length = 0;
+    const imports = new Imports(server.source, anywhere);
+    const { locked } = await imports.lock("npm:sum@2.1.0", { [mean]: first });
+    assertEquals(locked.integrity, first.modules![locked.url]);
+    assertEquals(server.heard, []);
+    server.kept.clear();
+    server.answers[cdn("sum@2.1.0")] += " ";
+    await refused(
+      () => imports.lock("npm:sum@2.1.0", { [mean]: first }),
+      /^"npm:sum@2\.1\.0" is not what was locked: .* lock FILE --update all\.$/,
+    );
+  });
+});
+
 Deno.test("redirections are followed, and what is locked is where they led", async () => {
   const answers = {
     "https://a.example/x@1.0.0": { to: "/a.example/x@1.0.0/index.js" },
