@@ -1,6 +1,6 @@
 /**
  * `deno task notebook run|verify|check|export FILE…`: runs notebooks without a browser, holds them against what they have stored, looks
- * for what cannot run, and writes them in other forms. Cells run in a worker without permissions: see notebook_kernels.ts.
+ * for what cannot run, and writes them in other forms. Cells run in a process without permissions: see notebook_kernels.ts.
  */
 import { DamagedFileError, FileAccessError, type Files } from "../lab/bytes.ts";
 import { boolean, choice, integer, text } from "../lab/config_fields.ts";
@@ -18,7 +18,7 @@ import { diskWorld } from "./disk_world.ts";
 import { failWith } from "./exit.ts";
 import { diskFiles } from "./files.ts";
 import { helpText, parseFlags } from "./flags.ts";
-import { startWorkerKernel } from "./notebook_kernels.ts";
+import { startWorkerKernel, usualMemory } from "./notebook_kernels.ts";
 import { cellLine, findingLine, hasBrokenPromise, summaryLines, verdictLine } from "./notebook_report.ts";
 import { standardOutput, type Terminal, terminalProgress } from "./progress.ts";
 import { versions } from "./versions.ts";
@@ -42,6 +42,12 @@ const usage = {
     outputs: boolean(false, { doc: "run: print what the cells put out" }),
     "keep-going": boolean(false, { doc: "Go on after a cell that failed" }),
     timeout: integer(600, { doc: "Longest that a cell may take", unit: "s", min: 1, max: 86_400 }),
+    memory: integer(usualMemory, {
+      doc: "Most memory that a notebook's cells may take",
+      unit: "MB",
+      min: 256,
+      max: 1 << 20,
+    }),
     trust: boolean(false, {
       doc: "Grant what the notebook declares that it needs: other models, hosts of the network",
     }),
@@ -238,7 +244,7 @@ async function runIt({ path, notebook, own, world, bench, labs, say }: Given): P
   const stage = progress.stage("notebook", { steps, unit: "cells" });
   const facts = await versions();
   const start = async (): Promise<Started> => {
-    const started = await startWorkerKernel(bench, { seed, grant, versions: facts });
+    const started = await startWorkerKernel(bench, { seed, grant, versions: facts, memory: own.memory });
     labs.push(started.lab);
     return started;
   };
