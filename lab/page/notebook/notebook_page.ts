@@ -176,6 +176,7 @@ export class NotebookPage extends LitElement implements Commands {
     const runner = new Runner(
       open,
       grant,
+      !found.stranger,
       () => this.version++,
       (said, remedy) => this.trouble(said, remedy),
     );
