@@ -15,7 +15,7 @@ import { stageKeys } from "../training.ts";
 import type { OpenModel, Workbench } from "../workbench.ts";
 import { rate, type RatedToken } from "../writing.ts";
 import { asksForGradients, type Held, hold, makeRoomForGradients, passAgain } from "./captures.ts";
-import { movedRows, tensorChanges } from "./changes.ts";
+import { movedRows, rowDistances, tensorChanges } from "./changes.ts";
 import { knownLetters, shownDispatches } from "./dispatches.ts";
 import { alternativesOf, logitLens } from "./lens.ts";
 import { countsOf, floats, marginalsOf, measured, overviewOf, valuesOf } from "./look.ts";
@@ -39,6 +39,7 @@ import {
   type Overview,
   type Recording,
   type Rect,
+  type RowChanges,
   type SamePrompt,
   type TensorChange,
   type TensorEntry,
@@ -175,12 +176,21 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
       return (await tensorOf(id)).entry;
     },
 
-    /** A part of a tensor, all of it where none is named, in at most width × height cells. */
-    async overview(id: string, rect: Rect | null, width: number, height: number): Promise<Overview> {
+    /**
+     * A part of a tensor, all of it where none is named, in at most width × height cells.
+     * @param order the rows in the order in which they are looked at, for the places that the part touches, which then are places in it
+     */
+    async overview(
+      id: string,
+      rect: Rect | null,
+      width: number,
+      height: number,
+      order?: Uint32Array<ArrayBuffer>,
+    ): Promise<Overview> {
       const found = await tensorOf(id);
       const { rows, columns } = found.matrix;
       const part = rect ?? { row0: 0, row1: rows, column0: 0, column1: columns };
-      return { id, ...await overviewOf(found.gpu, found.matrix, part, width, height) };
+      return { id, ...await overviewOf(found.gpu, found.matrix, part, width, height, order) };
     },
 
     /** All of a tensor, counted. */
@@ -193,6 +203,12 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
     async marginals(id: string, axis: "rows" | "columns"): Promise<Marginals> {
       const { gpu, matrix } = await tensorOf(id);
       return { id, ...await marginalsOf(gpu, matrix, axis) };
+    },
+
+    /** How far each row of a tensor is from that of another, both named by id: of two checkpoints, say. */
+    async rowChanges(id: string, other: string): Promise<RowChanges> {
+      const [b, a] = [await tensorOf(id), await tensorOf(other)];
+      return { id, other, ...await rowDistances(b.gpu, a.matrix, b.matrix, [other, id]) };
     },
 
     /** Exact values; at most 65,536. */

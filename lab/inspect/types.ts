@@ -63,10 +63,13 @@ export interface Rect {
 
 // ---- overview, histogram, marginals, values ----
 
+/** What rows may be put in order by: root mean square, largest magnitude, mean, or the distance from the same row of another tensor. */
+export type RowMeasure = "rms" | "absolute" | "mean" | "change";
+
 /**
  * A part of a matrix in at most so many cells. Cell (y, x) is elements [rowStarts[y], rowStarts[y + 1]) × [columnStarts[x],
  * columnStarts[x + 1]): every element that the part touches belongs to exactly one cell, and no cell is empty. Where there are as many
- * cells as elements, `extreme` is the values themselves, bit for bit, but for those that are not finite.
+ * cells as elements, `extreme` is the values themselves, bit for bit, but for those that are not finite. Where an order of rows was asked for, rows are counted by their places in it.
  */
 export interface Overview {
   id: string;
@@ -148,6 +151,16 @@ export interface Marginals {
   largest: Float64Array<ArrayBuffer>;
   nonFinite: Uint32Array<ArrayBuffer>;
   cost: Cost;
+}
+
+/** How far each row of a tensor is from that of another of the same shape. */
+export interface RowChanges {
+  id: string;
+  other: string;
+  /** ‖b_row − a_row‖ over the elements that are finite in both, a the other one. */
+  distance: Float64Array<ArrayBuffer>;
+  /** Elements of the two that are not finite. */
+  nonFinite: Uint32Array<ArrayBuffer>;
 }
 
 /** Exact values of a small part; `describeValue` (value.ts) tells hexadecimal bits and ulp. */

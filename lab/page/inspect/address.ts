@@ -2,6 +2,7 @@
 import type { ScaleKind } from "../../inspect/colour.ts";
 import type { Aggregate } from "../../inspect/types.ts";
 import type { Post } from "../../query.ts";
+import { rowMeasureLabels, type RowOrder } from "./ordering.ts";
 import { aggregates, scaleKinds } from "./palette.ts";
 import { type TensorViewState, usualTensorView } from "./tensor_view_state.ts";
 
@@ -102,6 +103,7 @@ export function readAddress(query: string): Address {
       ),
       fixed: fixed > 0 && Number.isFinite(fixed) ? fixed : undefined,
       only: only && { low: only[0], high: only[1] },
+      order: readOrder(search.get("order")),
       pins: (search.get("pins") ?? "").split("~").map((pin) => pair(pin, ".")).filter((pin) =>
         pin !== undefined
       )
@@ -116,6 +118,13 @@ export function readAddress(query: string): Address {
     position: position < 0 ? undefined : position,
     other: search.get("other") ?? "",
   };
+}
+
+/** `rms`, or `rms.rising`. */
+function readOrder(text: string | null): RowOrder | undefined {
+  const [name, direction] = text?.split(".") ?? [];
+  const found = rowMeasureLabels.find(({ by }) => by === name);
+  return found && { by: found.by, rising: direction === "rising" };
 }
 
 function readPrompt(search: URLSearchParams): Prompt | undefined {
@@ -148,6 +157,7 @@ export function writeAddress(address: Address): string {
   put("colours", view.scale, usualTensorView.scale);
   put("high", view.fixed, undefined);
   if (view.only) search.set("only", `${view.only.low}~${view.only.high}`);
+  if (view.order) search.set("order", view.order.by + (view.order.rising ? ".rising" : ""));
   if (view.pins.length > 0) {
     search.set("pins", view.pins.map(({ row, column }) => `${row}.${column}`).join("~"));
   }

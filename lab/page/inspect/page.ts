@@ -285,10 +285,10 @@ export class InspectPage extends LitElement {
     const [owner, name] = splitId(entry.id);
     const tensor = owner === this.capture?.id ? `run/${name}` : name;
     // What belongs to the old tensor goes; how cells are drawn stays.
-    const { aggregate, scale, fixed } = this.address.view;
+    const { aggregate, scale, fixed, order } = this.address.view;
     const pane = this.address.pane === "kernels" ? "kernels" : "tensor";
     this.listed = false;
-    this.go({ tensor, pane, view: { ...usualTensorView, aggregate, scale, fixed } }, { step: true });
+    this.go({ tensor, pane, view: { ...usualTensorView, aggregate, scale, fixed, order } }, { step: true });
   }
 
   private turnTo(pane: Pane): void {
@@ -518,10 +518,10 @@ export class InspectPage extends LitElement {
       language model for this view.</p>`;
   }
 
-  private otherField() {
+  private otherField(label = "Second model") {
     const { other, model } = this.address;
     const names = this.offered.filter((place) => place !== model);
-    return html`<form @submit=${(event: Event) => event.preventDefault()}><label>Second model
+    return html`<form @submit=${(event: Event) => event.preventDefault()}><label>${label}
       <input list="others" placeholder=${
       names[0] ?? "runs/demo/models/sft"
     } autocomplete="off" spellcheck="false" .value=${other}
@@ -553,6 +553,10 @@ export class InspectPage extends LitElement {
     const published = entry.published.map(({ name, row, rows }) =>
       entry.published.length > 1 ? `${name} (rows ${row}–${row + rows - 1})` : name
     );
+    // What was captured of a text has no other of its kind.
+    const than = address.tensor.startsWith("run/")
+      ? undefined
+      : address.other && `${address.other}#${address.tensor}`;
     return html`
       <div class="title">
         <h2>${entry.name}</h2>
@@ -560,8 +564,14 @@ export class InspectPage extends LitElement {
           entry.bytes,
         )}${published.length > 0 ? html`; published as ${published.join(", ")}` : nothing}</p>
       </div>
-      <tensor-view .source=${service} .entry=${entry} .vocabulary=${this
-        .vocabulary} .tokens=${this.capture?.tokens ?? []}
+      ${address.view.order?.by === "change" && than !== undefined
+        ? html`
+          <div class="other">${this.otherField("Rows by their change from")}</div>
+        `
+        : nothing}
+      <tensor-view .source=${service} .entry=${entry} .orderedBy=${{ than }} .vocabulary=${this
+        .vocabulary}
+        .tokens=${this.capture?.tokens ?? []}
         @trouble=${(event: CustomEvent<Error>) =>
           event.detail instanceof EngineLost && event.preventDefault()}
         .view=${address.view} @view-change=${({ detail }: CustomEvent<Address["view"]>) =>

@@ -6,6 +6,7 @@ import { attentionMapReference, thumbnailReference } from "../../../kernels/atte
 import { matrixOf } from "../../../kernels/matrix.ts";
 import { countsOf, marginalsOf, overviewOf, valuesOf } from "../../../lab/inspect/look.ts";
 import { mostValues } from "../../../lab/inspect/types.ts";
+import { rowMeasures, rowOrder } from "../../../lab/inspect/order.ts";
 import { inspectService } from "../../../lab/inspect/service.ts";
 import { findTensor, NoSuchTensor, parameterEntries } from "../../../lab/inspect/tensors.ts";
 import { allocateQwen2, loadQwen2, readByName, readQwen2Config, ropeShape } from "../../../lab/qwen2.ts";
@@ -133,6 +134,25 @@ gpuTest("overview, histogram, marginals and values of a table are those of its n
     assertClose(norm, lines.map((line) => Math.sqrt(line.reduce((sum, v) => sum + v * v, 0))), 1e-5, "norm");
     assertClose(mean, lines.map((line) => line.reduce((sum, v) => sum + v, 0) / line.length), 1e-4, "mean");
     assertEquals([...largest], lines.map((line) => line.reduce((most, v) => Math.max(most, Math.abs(v)), 0)));
+  }
+  // Through an order, the same numbers from other rows.
+  const order = rowOrder(rowMeasures(await inspect.marginals(id, "rows"), columns, "absolute"));
+  const most = (row: number) =>
+    x.subarray(row * columns, (row + 1) * columns).reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+  assertEquals([...order], Array.from(order, (_, row) => row).sort((a, b) => most(b) - most(a) || a - b));
+  const top = await inspect.overview(
+    id,
+    { row0: 3.5, row1: 9, column0: 0, column1: columns },
+    999,
+    999,
+    order.slice(3, 9),
+  );
+  assertEquals([top.width, top.height], [columns, 6]);
+  for (const [place, row] of order.slice(3, 9).entries()) {
+    assertEquals(
+      top.extreme.slice(place * columns, (place + 1) * columns),
+      x.slice(row * columns, (row + 1) * columns),
+    );
   }
   await assertRejects(
     () => inspect.overview(id, { row0: rows, row1: rows + 9, column0: 0, column1: 1 }, 9, 9),

@@ -134,6 +134,99 @@ browserTest(
 );
 
 browserTest(
+  "rows in an order: values, names, norms and pins are those of the rows themselves, at every zoom",
+  async () => {
+    const [sft, base] = [
+      await published("sft", "model.embed_tokens.weight"),
+      await published("base", "model.embed_tokens.weight"),
+    ];
+    const { values, columns } = sft, rows = values.length / columns;
+    const ordered = (measure: (row: number) => number, sign = -1) =>
+      Array.from({ length: rows }, (_, row) => row).sort((a, b) => sign * (measure(a) - measure(b)) || a - b);
+    const over = (row: number, of: (i: number) => number) =>
+      Array.from({ length: columns }, (_, column) => of(row * columns + column));
+    const sum = (numbers: number[]) => numbers.reduce((total, one) => total + one, 0);
+    const measures = {
+      rms: (row: number) => Math.sqrt(sum(over(row, (i) => values[i] ** 2)) / columns),
+      absolute: (row: number) => Math.max(...over(row, (i) => Math.abs(values[i]))),
+      mean: (row: number) => sum(over(row, (i) => values[i])) / columns,
+      change: (row: number) => Math.sqrt(sum(over(row, (i) => (values[i] - base.values[i]) ** 2))),
+    };
+    await withPage(async (page, open) => {
+      await open("?model=sft&other=base&pins=404.20");
+      await settled(page);
+      const text = (selector: string) => view(page).locator(selector).innerText();
+      assertEquals(await view(page).locator(".order").count(), 0);
+      const choice = view(page).getByRole("combobox", { name: "Rows", exact: true });
+      const labels = { rms: "rms", absolute: "|max|", mean: "mean", change: "change from base" };
+      for (const by of ["rms", "absolute", "mean", "change"] as const) {
+        await choice.selectOption(by);
+        await view(page).locator(".order").filter({ hasText: `Rows by ${labels[by]}, falling.` }).waitFor();
+        await settled(page);
+        assertEquals(new URL(page.url()).searchParams.get("order"), by);
+        const expected = ordered(measures[by]);
+        const { order } = await property<{ order: Uint32Array }>(view(page), "ordering");
+        const found = Object.values(order);
+        // Sums in 32 bits may tell two rows apart otherwise only where they are as good as equal.
+        for (const [place, row] of expected.entries()) {
+          assertAlmostEquals(measures[by](found[place]), measures[by](row), 1e-5, `${by}, place ${place}`);
+        }
+        assertEquals(found.toSorted((a, b) => a - b), Array.from({ length: rows }, (_, row) => row));
+        for (const place of [0, 5, rows - 1]) {
+          const row = found[place], said = await hover(page, row, 17);
+          assert(said.includes(hex(values[row * columns + 17])), `${said} has no value of row ${row}`);
+          assertMatch(said, new RegExp(`= ${row}, dim 17\\]`));
+          assert(said.includes(`row ${place + 1} of ${rows} by`), said);
+        }
+        // The pin is of the row that it was set on.
+        assertEquals(new URL(page.url()).searchParams.get("pins"), "404.20");
+        await page.mouse.move(5, 5);
+        assert((await text(".readout")).includes(hex(values[404 * columns + 20])));
+      }
+      await choice.selectOption("rms");
+      await view(page).getByRole("button", { name: /^falling/ }).click();
+      await view(page).locator(".order").filter({ hasText: "Rows by rms, rising." }).waitFor();
+      await settled(page);
+      assertEquals(new URL(page.url()).searchParams.get("order"), "rms.rising");
+
+      // Near enough that each cell is an element, and every cell is that of its own row.
+      const { order } = await property<{ order: Uint32Array }>(view(page), "ordering");
+      const place = 300, { x, y } = await placeOf(page, order[place], 20);
+      await page.mouse.move(x, y);
+      for (let turn = 0; turn < 40; turn++) await page.mouse.wheel(0, -300);
+      await settled(page);
+      const [low, high] = new URL(page.url()).searchParams.get("rows")!.split("~").map(Number);
+      assert(low <= place && place < high && high - low < 20, `places ${low} to ${high}`);
+      const { overview } = (await property<{ overview: Overview }[]>(view(page), "layers")).at(-1)!;
+      for (let i = 0; i < overview.extreme.length; i++) {
+        const row = order[overview.rowStarts[0] + Math.floor(i / overview.width)];
+        const column = overview.columnStarts[0] + i % overview.width;
+        assertEquals(overview.extreme[i], values[row * columns + column]);
+      }
+      // A click pins what is there; the address brings all of it back; and the list of rows goes to a row's place.
+      const pinned = order[place + 1], there = await placeOf(page, pinned, 21);
+      await page.mouse.click(there.x, there.y);
+      assertEquals(new URL(page.url()).searchParams.get("pins"), `${pinned}.21`);
+      await page.reload();
+      await view(page).locator(".order").filter({ hasText: "rising" }).waitFor();
+      await settled(page);
+      const again = await hover(page, pinned, 21);
+      assert(again.includes(hex(values[pinned * columns + 21])), again);
+      await view(page).getByPlaceholder("token or number").fill("404");
+      await page.keyboard.press("Enter");
+      await settled(page);
+      const box = (await view(page).locator("canvas").boundingBox())!, shown = await placeOf(page, 404, 40);
+      assert(box.y < shown.y && shown.y < box.y + box.height, "row 404 is on show");
+
+      await choice.selectOption("");
+      await settled(page);
+      assertEquals(new URL(page.url()).searchParams.get("order"), null);
+      assertEquals(await view(page).locator(".order").count(), 0);
+    });
+  },
+);
+
+browserTest(
   "pins are compared and cited; a part of the spread is shown alone; colours say what they clip",
   async () => {
     const { values, columns } = await published("base", "model.layers.0.mlp.down_proj.weight");
