@@ -206,7 +206,15 @@ export interface CaptureRequest {
   gradients?: boolean;
   /** Whether the loss is over the tokens before the response too. By default what the place's configuration says (`sft.queryLoss`). */
   queryLoss?: boolean;
-  /** Keeps keys and values of every layer as `cache.<layer>.keys` and `.values`. */
+  /**
+   * Has the model write so many tokens greedily first, fewer where EOS comes before, behind the text or, of a summary, in its place. They
+   * are part of what is run. Of language models alone.
+   */
+  write?: number;
+  /**
+   * Keeps keys and values of every layer as `cache.<layer>.keys` and `.values`: those that writing left, which lack the last token's, or
+   * where nothing was written, the text's.
+   */
   cache?: boolean;
   /** Records every dispatch, with its time where the adapter has timestamps. */
   dispatches?: boolean;
@@ -223,6 +231,8 @@ export interface Capture {
   tokens: TokenLabel[];
   /** The first token of the response. */
   response: number;
+  /** How many tokens at the end the model has written itself. */
+  written: number;
   /** The first token that the loss is over. */
   lossFrom: number;
   /** In the order in which they were computed. */

@@ -40,6 +40,8 @@ export interface Address {
   prompt?: Prompt;
   /** Patterns of what is kept beside the usual. */
   keep: string[];
+  /** Tokens that the model writes before it is captured. */
+  write: number;
   layer: number;
   head: number;
   scale: AttentionScale;
@@ -57,6 +59,7 @@ export const usualAddress: Address = {
   tensor: "weights/embedding",
   view: usualTensorView,
   keep: [],
+  write: 0,
   layer: 0,
   head: 0,
   scale: "root",
@@ -111,6 +114,7 @@ export function readAddress(query: string): Address {
     },
     prompt: readPrompt(search),
     keep: search.get("keep")?.split(" ").filter(Boolean) ?? [],
+    write: whole(search.get("write"), 0),
     layer: whole(search.get("layer"), 0),
     head: whole(search.get("head"), 0),
     scale: oneOf(attentionScales, search.get("scale"), usualAddress.scale),
@@ -169,6 +173,7 @@ export function writeAddress(address: Address): string {
     put("summary", prompt.summary, "");
   }
   put("keep", address.keep.join(" "), "");
+  put("write", address.write, 0);
   put("layer", address.layer, 0);
   put("head", address.head, 0);
   put("scale", address.scale, usualAddress.scale);

@@ -1,10 +1,21 @@
 /** The inspector in a real browser, on the models that ship: what it shows is what is in the files. */
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import type { Locator, Page } from "playwright-core";
+import { openGpu } from "../../../headless/devices.ts";
 import { diskFiles } from "../../../headless/files.ts";
 import { buildPage, serveLab } from "../../../headless/lab.ts";
-import type { Alternatives, AttentionMap, LogitLens, Overview } from "../../../lab/inspect/types.ts";
+import type { Gpu } from "../../../kernels/gpu.ts";
+import type {
+  Alternatives,
+  AttentionMap,
+  Capture,
+  Histogram,
+  LogitLens,
+  Overview,
+} from "../../../lab/inspect/types.ts";
+import { type Qwen2, saveQwen2 } from "../../../lab/qwen2.ts";
 import { entryOf, readSafetensorsHeader, readTensor } from "../../../lab/safetensors.ts";
+import { trainedRun } from "../inspect/bench.ts";
 import { compressedBytes } from "./assets.ts";
 import { axeFindings } from "./axe.ts";
 import { browserTest, canBuild, closeBrowser, openBrowser } from "./browser.ts";
@@ -42,6 +53,15 @@ async function withPage(
 async function published(model: string, name: string): Promise<{ values: Float32Array; columns: number }> {
   const header = await readSafetensorsHeader(files, `${root}public/demo/${model}/model.safetensors`);
   return { values: await readTensor(files, header, name), columns: entryOf(header, name).shape.at(-1)! };
+}
+
+/** A model as a finished stage of a run leaves it. */
+async function saveFinished(gpu: Gpu, model: Qwen2, folder: string): Promise<void> {
+  await files.makeDirectory(folder);
+  await saveQwen2(gpu, files, folder, model);
+  for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+    await Deno.copyFile(`${root}public/demo/base/${name}`, `${folder}/${name}`);
+  }
 }
 
 const view = (page: Page) => page.locator("tensor-view");
@@ -353,6 +373,103 @@ browserTest("two checkpoints: each tensor's change is what the files say", async
     assertMatch(await compare.locator("td.row").first().innerText(), new RegExp(`” = ${furthest}$`));
     await compare.getByText("What each goes on with").waitFor();
     assertEquals(await compare.locator(".written").count(), 2);
+  });
+});
+
+browserTest(
+  "an optimiser's state and a generation's keys and values are a click away, and are what they should be",
+  async () => {
+    const runs = await Deno.makeTempDir({ prefix: "precis-runs-" });
+    const gpu = await openGpu("auto");
+    try {
+      const model = await trainedRun(gpu, `${runs}/mine`);
+      const name = "layers.1.mlp.down.weight", [rows, columns] = model.parameters.get(name).shape;
+      const momentOf = async (which: "first" | "second") =>
+        await gpu.readPart(model.parameters.momentsOf(name)[which], 0, rows * columns);
+      const [first, second] = [await momentOf("first"), await momentOf("second")];
+      await saveFinished(gpu, model, `${runs}/mine/models/sft`);
+      await withPage(async (page, open) => {
+        const tree = page.locator("tensor-tree");
+        const chosen = () => new URL(page.url()).searchParams.get("tensor");
+        const title = page.locator(".title");
+
+        // From a finished model of the run, which has no state of its own, to a checkpoint of it.
+        await open(`?model=runs/mine/models/sft&tensor=weights/${name}&keep=cache`);
+        await settled(page);
+        await tree.getByRole("button", { name: "sft, step 2: policy" }).click();
+        await settled(page);
+        const checkpoint = "runs/mine/checkpoints/sft/step-000002/policy";
+        assertEquals(new URL(page.url()).searchParams.get("model"), checkpoint);
+        assertEquals(await page.getByLabel("Of this run").inputValue(), checkpoint);
+        assertEquals(await tree.getByText("First and second moments").count(), 0);
+        for (const [heading, values] of [["First moments", first], ["Second moments", second]] as const) {
+          assert(values.some((value) => value !== 0));
+          await tree.getByRole("heading", { name: heading }).waitFor();
+          await tree.locator(`button[title*="layers.1.mlp.down_proj"]`).nth(
+            heading === "First moments" ? 1 : 2,
+          )
+            .click();
+          await title.getByText(heading.slice(0, -1).toLowerCase()).waitFor();
+          await settled(page);
+          for (const [row, column] of [[0, 0], [rows - 1, 7], [20, columns - 1]]) {
+            const said = await hover(page, row, column);
+            assert(said.includes(hex(values[row * columns + column])), `${heading}: ${said}`);
+          }
+        }
+
+        // What the model writes leaves keys and values of all tokens but the last.
+        await tree.locator("section").filter({ hasText: "Keys and values" })
+          .getByRole("button", { name: "Write 24 tokens" }).click();
+        await page.waitForFunction(() => location.search.includes("cache.0.keys"));
+        await settled(page);
+        const after = await property<Capture>(page.locator("inspect-page"), "capture");
+        assert(after.written > 0 && after.written <= 24);
+        assertEquals([chosen(), new URL(page.url()).searchParams.get("write")], ["run/cache.0.keys", "24"]);
+        const { keyValueHeads, headDim } = model.config;
+        assertMatch(
+          await title.innerText(),
+          new RegExp(`${after.tokens.length - 1} × ${keyValueHeads * headDim} f32`),
+        );
+        const last = after.tokens.length - 2, said = await hover(page, last, 3);
+        assertMatch(said, new RegExp(`” at ${last}, dim 3\\] −?[\\d.e−]+`));
+        // The same token's key in the pass over all of it, behind the queries: the same but for the order of sums.
+        const key = Number(/\] (−?[\d.e−]+)/.exec(said)![1].replaceAll("−", "-"));
+        await tree.getByRole("button", { name: /^attn\.qkv \d+×128/ }).first().click();
+        await settled(page);
+        const passed = await hover(page, last, model.config.queryHeads * headDim + 3);
+        assertAlmostEquals(Number(/\] (−?[\d.e−]+)/.exec(passed)![1].replaceAll("−", "-")), key, 1e-4);
+
+        // Whoever is sent the address sees the same.
+        await page.goBack();
+        await page.reload();
+        await title.getByText("cache.0.keys").waitFor();
+        await settled(page);
+      }, { runs });
+      model.parameters.drop();
+    } finally {
+      gpu.destroy();
+      await Deno.remove(runs, { recursive: true });
+    }
+  },
+);
+
+browserTest("gradients are a click away, and sum up to what the gradient flow tells", async () => {
+  const name = "layers.1.mlp.down.weight";
+  await withPage(async (page, open) => {
+    await open(`?tensor=weights/${name}&keep=gradients`);
+    await settled(page);
+    const tree = page.locator("tensor-tree"), title = page.locator(".title");
+    await tree.locator("section").filter({ hasText: "Gradients of weights" }).getByRole("button").click();
+    await title.getByText("weight gradient").waitFor();
+    await settled(page);
+    await tree.locator(`button[title*="layers.1.mlp.down_proj"]`).nth(1).click();
+    await settled(page);
+    assertEquals(new URL(page.url()).searchParams.get("tensor"), `run/weights.${name}.grad`);
+    await view(page).locator("tensor-histogram").waitFor();
+    const { rms } = await property<Histogram>(view(page), "histogram");
+    const capture = await property<Capture>(page.locator("inspect-page"), "capture");
+    const flow = capture.flow!.weights.find((one) => one.name === name)!;
+    assertAlmostEquals(rms / flow.gradientRms, 1, 1e-4);
   });
 });
 

@@ -37,6 +37,7 @@ Deno.test("every view comes back from its address", () => {
       text: "",
     },
     keep: ["gradients", "layers.*.mlp.out.grad"],
+    write: 24,
     layer: 2,
     head: 3,
     scale: "rank",
