@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { globSync } from "node:fs";
 import { build, defineConfig, type Plugin, type Rolldown } from "vite";
+import { pagePolicy } from "./lab/page_policy.ts";
 
 /** `import source from "./x.wgsl" with { type: "text" }`, as Deno reads it. */
 const wgsl = (): Plugin => ({
@@ -12,6 +13,17 @@ const wgsl = (): Plugin => ({
 });
 
 const page = decodeURIComponent(new URL("lab/page", import.meta.url).pathname);
+
+/** The policy in every page, before anything could be loaded. */
+const policy = (): Plugin => ({
+  name: "policy",
+  apply: "build",
+  transformIndexHtml: () => [{
+    tag: "meta",
+    attrs: { "http-equiv": "content-security-policy", content: pagePolicy },
+    injectTo: "head-prepend",
+  }],
+});
 
 /** Of the notebook's packages single files are imported as well, which are CommonJS: one copy of the parser is enough. */
 const alias = [{ find: /^sucrase$/, replacement: "sucrase/dist/index.js" }];
@@ -68,7 +80,7 @@ export default defineConfig({
   base: "./",
   // What is missing is missing: a page in place of a model's file would be taken for the file.
   appType: "mpa",
-  plugins: [wgsl(), sandbox()],
+  plugins: [wgsl(), policy(), sandbox()],
   resolve: { alias },
   worker: { format: "es", plugins: () => [wgsl()] },
   build: {

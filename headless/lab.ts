@@ -1,6 +1,7 @@
 /** `deno task lab`: builds the page where that is due, and serves it on this machine alone, beside the runs that it may read. */
 import { contentType } from "deno-std/media_types/mod.js";
 import { boolean, integer, text } from "../lab/config_fields.ts";
+import { pagePolicy } from "../lab/page_policy.ts";
 import { type FolderIndex, listRuns } from "../lab/runs/listing.ts";
 import type { DatedFiles } from "../lab/runs/run.ts";
 import { failWith } from "./exit.ts";
@@ -71,13 +72,8 @@ async function newestSource(): Promise<number> {
   return newest;
 }
 
-/**
- * Styles of single elements are how the strip is coloured; the referee is WebAssembly; models may come from any address that lets itself
- * be read. A frame that could go elsewhere would be a way out of the sandbox.
- */
-const pagePolicy =
-  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src *; " +
-  "frame-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/** Nobody else's page may show ours. */
+const pageHeader = `${pagePolicy}; frame-ancestors 'none'`;
 
 /** Beside the policy that the document has in itself: whoever opens it, it has no origin. */
 const sandboxPolicy = "sandbox allow-scripts; frame-ancestors 'self'";
@@ -96,7 +92,7 @@ export function labHandler(runs: string): (request: Request) => Promise<Response
     answer.headers.set("cache-control", "no-cache");
     answer.headers.set(
       "content-security-policy",
-      url.pathname === "/sandbox.html" ? sandboxPolicy : pagePolicy,
+      url.pathname === "/sandbox.html" ? sandboxPolicy : pageHeader,
     );
     return answer;
   };

@@ -1,6 +1,6 @@
 /**
  * `deno task notebook run|verify|check|lock|export FILE…`: runs notebooks without a browser, holds them against what they have stored,
- * looks for what cannot run, locks what they import, and writes them in other forms. Cells run in a worker without permissions: see notebook_kernels.ts.
+ * looks for what cannot run, locks what they import, and writes them in other forms. Cells run in a process without permissions: see notebook_kernels.ts.
  */
 import { DamagedFileError, FileAccessError, type Files } from "../lab/bytes.ts";
 import { boolean, choice, integer, text } from "../lab/config_fields.ts";
@@ -22,7 +22,7 @@ import { failWith } from "./exit.ts";
 import { diskFiles } from "./files.ts";
 import { helpText, parseFlags } from "./flags.ts";
 import { hubSettings } from "./hub_settings.ts";
-import { startWorkerKernel } from "./notebook_kernels.ts";
+import { startWorkerKernel, usualMemory } from "./notebook_kernels.ts";
 import { lockLines } from "./notebook_lock.ts";
 import { diskModules } from "./notebook_modules.ts";
 import { cellLine, findingLine, hasBrokenPromise, summaryLines, verdictLine } from "./notebook_report.ts";
@@ -49,6 +49,12 @@ const usage = {
     outputs: boolean(false, { doc: "run: print what the cells put out" }),
     "keep-going": boolean(false, { doc: "Go on after a cell that failed" }),
     timeout: integer(600, { doc: "Longest that a cell may take", unit: "s", min: 1, max: 86_400 }),
+    memory: integer(usualMemory, {
+      doc: "Most memory that a notebook's cells may take",
+      unit: "MB",
+      min: 256,
+      max: 1 << 20,
+    }),
     update: text("", {
       doc: "lock: what to lock anew, though it is locked; all for every import",
       placeholder: "SPECIFIER",
@@ -278,7 +284,7 @@ async function runIt({ path, notebook, own, world, bench, labs, say }: Given): P
   const stage = progress.stage("notebook", { steps, unit: "cells" });
   const facts = await versions();
   const start = async (): Promise<Started> => {
-    const started = await startWorkerKernel(bench, { seed, grant, versions: facts });
+    const started = await startWorkerKernel(bench, { seed, grant, versions: facts, memory: own.memory });
     labs.push(started.lab);
     return started;
   };

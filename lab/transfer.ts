@@ -27,6 +27,9 @@ export interface Stretch {
 /** Numbers in one piece: 16 MiB of f32. */
 const pieceSize = 4 << 20;
 
+/** Pieces that are being read while one is carried to the device. */
+const readAhead = 2;
+
 /** Bytes that may be on their way to the device before it is waited for; twice as many are in memory at most. */
 const flightBytes = 32 << 20;
 
@@ -54,10 +57,11 @@ export async function fillTensors(
     return bytes;
   };
   try {
-    let next = read(pieces[0]), landed = Promise.resolve(), bytes = 0;
+    const ahead = pieces.slice(0, readAhead).map(read);
+    let landed = Promise.resolve(), bytes = 0;
     for (const [i, { tensor, to, from, slot }] of pieces.entries()) {
-      const numbers = (await next)!;
-      next = read(pieces[i + 1]);
+      const numbers = (await ahead.shift())!;
+      ahead.push(read(pieces[i + readAhead]));
       widen(gpu, numbers, { target: tensor, to }, { first, slot, at: from });
       bytes += numbers.bytes.length;
       if (bytes < flightBytes) continue;

@@ -4,7 +4,7 @@
  */
 import { gatherRows } from "../kernels/gather_rows.ts";
 import type { Gpu } from "../kernels/gpu.ts";
-import { keyValueCache, releaseKeyValueCache } from "../kernels/key_value_cache.ts";
+import { type KeyValueCache, keyValueCache, releaseKeyValueCache } from "../kernels/key_value_cache.ts";
 import { logprobs } from "../kernels/logprob.ts";
 import { sample, type SampleRule } from "../kernels/sample.ts";
 import type { Tensor } from "../kernels/tensor.ts";
@@ -31,6 +31,11 @@ export interface WritingOptions extends SampleRule {
   step: number;
   /** What numbers the prompt in the random numbers' key. Default 0. */
   sample?: number;
+  /**
+   * The caller's own caches, one a layer, for prompt and response: they hold the keys and values of all tokens but the last one drawn in the
+   * end. By default caches that are freed.
+   */
+  caches?: readonly KeyValueCache[];
 }
 
 /**
@@ -46,7 +51,8 @@ export async function* write(
   const { responseLength, eosId, vocabulary } = options;
   const shape = ropeShape(model.config);
   const one = (value: number, name: string) => gpu.from(Uint32Array.of(value), [1], name);
-  const caches = model.layers.map(() => keyValueCache(gpu, 1, prompt.length + responseLength, shape));
+  const caches = options.caches ??
+    model.layers.map(() => keyValueCache(gpu, 1, prompt.length + responseLength, shape));
   const draw = async (t: number, hiddenOf: () => Tensor): Promise<RatedToken> => {
     const drawn = gpu.scope(() => {
       const hidden = hiddenOf();
@@ -85,7 +91,7 @@ export async function* write(
       yield latest;
     }
   } finally {
-    for (const cache of caches) releaseKeyValueCache(gpu, cache);
+    if (!options.caches) { for (const cache of caches) releaseKeyValueCache(gpu, cache); }
   }
 }
 

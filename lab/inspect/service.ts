@@ -4,6 +4,7 @@
  */
 import { attentionMap, attentionThumbnails } from "../../kernels/attention_map.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
+import { keyValueCache, releaseKeyValueCache } from "../../kernels/key_value_cache.ts";
 import { copyGigabytesPerSecond } from "../../kernels/peak.ts";
 import { type RecordedDispatch, timeDispatch, writersOf } from "../../kernels/recorder.ts";
 import { mostTokens } from "../../kernels/top_tokens.ts";
@@ -13,15 +14,22 @@ import { ropeShape } from "../qwen2.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { stageKeys } from "../training.ts";
 import type { OpenModel, Workbench } from "../workbench.ts";
-import { rate, type RatedToken } from "../writing.ts";
-import { asksForGradients, type Held, hold, makeRoomForGradients, passAgain } from "./captures.ts";
-import { movedRows, tensorChanges } from "./changes.ts";
+import { rate, type RatedToken, write } from "../writing.ts";
+import {
+  asksForGradients,
+  type Held,
+  hold,
+  type HoldOptions,
+  makeRoomForGradients,
+  passAgain,
+} from "./captures.ts";
+import { movedRows, rowDistances, tensorChanges } from "./changes.ts";
 import { knownLetters, shownDispatches } from "./dispatches.ts";
 import { alternativesOf, logitLens } from "./lens.ts";
 import { countsOf, floats, marginalsOf, measured, overviewOf, valuesOf } from "./look.ts";
 import { openPlace, type Place } from "./places.ts";
 import { findTensor, type Inspectable, NoSuchTensor } from "./tensors.ts";
-import { labelled, textOf, tokensOf } from "./texts.ts";
+import { labelled, textOf, type Tokens, tokensOf } from "./texts.ts";
 import {
   type Alternatives,
   type AttentionMap,
@@ -39,6 +47,7 @@ import {
   type Overview,
   type Recording,
   type Rect,
+  type RowChanges,
   type SamePrompt,
   type TensorChange,
   type TensorEntry,
@@ -175,12 +184,21 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
       return (await tensorOf(id)).entry;
     },
 
-    /** A part of a tensor, all of it where none is named, in at most width × height cells. */
-    async overview(id: string, rect: Rect | null, width: number, height: number): Promise<Overview> {
+    /**
+     * A part of a tensor, all of it where none is named, in at most width × height cells.
+     * @param order the rows in the order in which they are looked at, for the places that the part touches, which then are places in it
+     */
+    async overview(
+      id: string,
+      rect: Rect | null,
+      width: number,
+      height: number,
+      order?: Uint32Array<ArrayBuffer>,
+    ): Promise<Overview> {
       const found = await tensorOf(id);
       const { rows, columns } = found.matrix;
       const part = rect ?? { row0: 0, row1: rows, column0: 0, column1: columns };
-      return { id, ...await overviewOf(found.gpu, found.matrix, part, width, height) };
+      return { id, ...await overviewOf(found.gpu, found.matrix, part, width, height, order) };
     },
 
     /** All of a tensor, counted. */
@@ -193,6 +211,12 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
     async marginals(id: string, axis: "rows" | "columns"): Promise<Marginals> {
       const { gpu, matrix } = await tensorOf(id);
       return { id, ...await marginalsOf(gpu, matrix, axis) };
+    },
+
+    /** How far each row of a tensor is from that of another, both named by id: of two checkpoints, say. */
+    async rowChanges(id: string, other: string): Promise<RowChanges> {
+      const [b, a] = [await tensorOf(id), await tensorOf(other)];
+      return { id, other, ...await rowDistances(b.gpu, a.matrix, b.matrix, [other, id]) };
     },
 
     /** Exact values; at most 65,536. */
@@ -224,9 +248,12 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
         const place = await at(request.place);
         const { gpu, model } = place.opened;
         const patterns = request.patterns ?? usualPatterns;
-        const { ids, response } = await tokensOf(place.opened, place.tokenizer, request.text);
-        const gradients = request.gradients || asksForGradients(patterns);
         const { queryLoss = (await place.configuration()).sft.queryLoss } = request;
+        const rule = await place.rule();
+        const given = await tokensOf(place.opened, place.tokenizer, request.text);
+        const writing = await continued(place, given, request);
+        const { ids, response } = writing ?? given;
+        const gradients = request.gradients || asksForGradients(patterns);
         const lossFrom = queryLoss ? 1 : response;
         const kept = [...captures.values()].reduce((sum, { capture }) => sum + capture.bytes, 0);
         const id = `capture ${++captured}`;
@@ -235,11 +262,12 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
           patterns,
           gradients,
           cache: request.cache ?? false,
+          generated: writing?.generated,
           dispatches: request.dispatches ?? false,
           lossFrom,
           mostBytes: mostBytes - kept,
           vocabulary: place.tokenizer?.padId,
-          rule: await place.rule(),
+          rule,
           moments: place.momentsOf,
         });
         const capture: Capture = {
@@ -247,6 +275,7 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
           place: request.place,
           tokens: labelled(place.tokenizer, ids),
           response,
+          written: writing ? ids.length - response : 0,
           lossFrom,
           tensors: held.tensors.map(({ entry }) => entry),
           bytes: held.bytes,
@@ -463,6 +492,37 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
       };
     },
   };
+}
+
+/** What a model writes greedily behind a text, before it is captured; undefined where nothing is asked for. */
+async function continued(
+  { opened: { gpu, model }, tokenizer }: Place,
+  { ids: given, response: answer }: Tokens,
+  { write: most = 0, text, cache }: CaptureRequest,
+): Promise<Tokens & Pick<HoldOptions, "generated"> | undefined> {
+  if (most === 0) return undefined;
+  if (model.score) throw new RangeError(`${model.name} is a reward model: it writes nothing.`);
+  const prompt = text.kind === "summary" ? given.slice(0, answer) : given;
+  const room = model.config.maxPositions - prompt.length;
+  if (!(Number.isInteger(most) && most >= 1 && most <= room)) {
+    throw new RangeError(
+      `Behind ${prompt.length} tokens ${model.name} has room for 1 to ${room} more, not for ${most}.`,
+    );
+  }
+  const shape = ropeShape(model.config);
+  const caches = cache
+    ? model.layers.map(() => keyValueCache(gpu, 1, prompt.length + most, shape))
+    : undefined;
+  const ids = [...prompt];
+  try {
+    const rule = { greedy: true, seed: 0, stage: stageKeys.samples, step: 0, vocabulary: tokenizer?.padId };
+    const options = { ...rule, responseLength: most, eosId: tokenizer?.eosId, caches };
+    for await (const { id } of write(gpu, model, prompt, options)) ids.push(id);
+  } catch (error) {
+    for (const one of caches ?? []) releaseKeyValueCache(gpu, one);
+    throw error;
+  }
+  return { ids, response: prompt.length, generated: caches && { caches, tokens: ids.length - 1 } };
 }
 
 function checkedCount(k: number): number {

@@ -1,5 +1,6 @@
 /** The page's end of the GPU worker. */
 import { type Remote, wrap } from "comlink";
+import { Worker } from "./contained_worker.ts";
 import type { Lab } from "./worker.ts";
 
 /** The worker or its device is gone, and with it all that it held; a new one can be started. */
@@ -32,7 +33,7 @@ export function sharedEngine(): Engine {
 }
 
 export function startEngine(): Engine {
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "GPU" });
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), { name: "GPU" });
   const lab = wrap<Lab>(worker);
   const { promise: lost, reject } = Promise.withResolvers<never>();
   // What is left of a worker after a fault of its own would go on computing.

@@ -71,6 +71,15 @@ const attempts: Record<string, string> = {
   storage: "await caches.open('x')",
   postMessage: "self.postMessage('out')",
   close: "self.close()",
+  ownEnvironment: 'await fetch("file:///proc/self/environ")',
+  readProcess: 'Deno.readFileSync("/proc/self/environ")',
+  killParent: 'Deno.kill(Deno.ppid, "SIGTERM")',
+  killByProcess: 'process.kill(process.ppid, "SIGKILL")',
+  exit: "Deno.exit(0)",
+  stdout: "Deno.stdout.writeSync(new Uint8Array(5))",
+  descriptor: 'Deno.openSync("/proc/self/fd/0")',
+  hostConsole: 'globalThis.console.log("\\0\\0\\0\\0\\0")',
+  addresses: "(await WebAssembly.compileStreaming(fetch('data:application/wasm,')))",
 };
 
 sandboxTest(

@@ -25,6 +25,43 @@ async function placesOfRuns(): Promise<string[]> {
   );
 }
 
+/** The run that a place belongs to, as an address: `runs/demo`; null where it is of none. */
+export function runOfPlace(place: string): string | null {
+  return /^(.*)\/(?:models\/[^/]+|checkpoints\/[^/]+\/[^/]+\/[^/]+)\/?$/.exec(place)?.[1] ?? null;
+}
+
+/** A model of a run as training left it at a step, with the optimiser's state beside it. */
+export interface Checkpoint {
+  place: string;
+  /** "sft, step 200: policy" */
+  label: string;
+}
+
+/** Of so many steps of a stage, the newest, what there is to open is asked for. */
+const stepsAsked = 8;
+
+/** The checkpoints of a run, each stage's newest first; none where the server does not tell what a folder holds. */
+export async function checkpointsOf(run: string): Promise<Checkpoint[]> {
+  const folders = async (path: string) => {
+    const { names = [] } = (await json(`${path}/index.json`) ?? {}) as { names?: string[] };
+    return names.filter((name) => name.endsWith("/")).map((name) => name.slice(0, -1));
+  };
+  const within = `${run}/checkpoints`, found: Checkpoint[] = [];
+  for (const stage of await folders(within)) {
+    const steps = (await folders(`${within}/${stage}`)).filter((name) => /^step-\d+$/.test(name)).sort();
+    for (const step of steps.reverse().slice(0, stepsAsked)) {
+      const place = `${within}/${stage}/${step}`;
+      for (const model of await folders(place)) {
+        found.push({
+          place: `${place}/${model}`,
+          label: `${stage}, step ${Number(step.slice(5))}: ${model}`,
+        });
+      }
+    }
+  }
+  return found;
+}
+
 async function isThere(path: string): Promise<boolean> {
   try {
     const answer = await fetch(new URL(path, document.baseURI), { method: "HEAD" });

@@ -3,6 +3,7 @@ import { css, html, LitElement, nothing, type PropertyValues } from "lit";
 import type { TensorEntry } from "../../inspect/types.ts";
 import { size } from "../numbers.ts";
 import { matches } from "./matches.ts";
+import type { Way } from "./ways.ts";
 
 const groups = [
   ["weight", "Weights"],
@@ -17,10 +18,13 @@ const groups = [
 export class TensorTree extends LitElement {
   static override properties = {
     entries: { attribute: false },
+    ways: { attribute: false },
     chosen: {},
     sought: { state: true },
   };
   declare entries: readonly TensorEntry[];
+  /** To what could be listed and is not. */
+  declare ways: readonly Way[];
   /** Id of the tensor on show. */
   declare chosen: string;
   declare private sought: string;
@@ -100,6 +104,25 @@ export class TensorTree extends LitElement {
     .bytes {
       text-align: right;
     }
+    .way h2 {
+      color: var(--muted);
+    }
+    .way p {
+      margin: 0 0 4px;
+    }
+    .acts {
+      display: flex;
+      flex-wrap: wrap;
+      gap: 4px;
+    }
+    button.act {
+      display: inline-block;
+      width: auto;
+      font: 12px/1.5 var(--sans);
+      border: 1px solid var(--rule);
+      border-radius: 3px;
+      padding: 1px 8px;
+    }
     p {
       color: var(--muted);
       margin: 8px 0;
@@ -113,6 +136,7 @@ export class TensorTree extends LitElement {
   constructor() {
     super();
     this.entries = [];
+    this.ways = [];
     this.chosen = "";
     this.sought = "";
   }
@@ -147,7 +171,24 @@ export class TensorTree extends LitElement {
           : found.length === 0
           ? html`<p>None of ${this.entries.length} tensors is called “${sought}”. A <code>*</code> stands for anything.</p>`
           : nothing}
+        ${sought === "" && this.entries.length > 0 ? this.ways.map((way) => this.way(way)) : nothing}
       </div>
+    `;
+  }
+
+  private way({ title, says, acts }: Way) {
+    return html`
+      <section class="way">
+        <h2>${title} <span>not here</span></h2>
+        <p>${says}</p>
+        ${acts.length > 0
+          ? html`<p class="acts">${
+            acts.map(({ label, act }) =>
+              html`<button type="button" class="act" @click=${act}>${label}</button>`
+            )
+          }</p>`
+          : nothing}
+      </section>
     `;
   }
 

@@ -1,49 +1,18 @@
 /** A checkpoint of a run, with its optimiser's state, beside the model that it was begun from. */
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { diskFiles } from "../../../headless/files.ts";
-import type { Gpu } from "../../../kernels/gpu.ts";
 import { DamagedFileError } from "../../../lab/bytes.ts";
 import { presetConfig } from "../../../lab/config.ts";
 import { inspectService } from "../../../lab/inspect/service.ts";
-import { hiddenStates, loadQwen2, type Qwen2, tokenBatch } from "../../../lab/qwen2.ts";
-import { crossEntropy } from "../../../kernels/logprob.ts";
-import { gatherRows } from "../../../kernels/gather_rows.ts";
-import { silent } from "../../../lab/progress.ts";
-import { type Run, saveProgress } from "../../../lab/run.ts";
 import { assertClose, gpuTest } from "../../kernels/testing.ts";
-import { publicFolder, testBench } from "./bench.ts";
+import { publicFolder, testBench, trainedIds as ids, trainedRun } from "./bench.ts";
 
-const ids = [300, 400, 500, 600, 700, 310, 320, 330];
 const rule = presetConfig("demo").sft;
-
-/** Two steps of AdamW on a text. */
-function train(gpu: Gpu, model: Qwen2): void {
-  model.parameters.train();
-  for (let step = 1; step <= 2; step++) {
-    model.parameters.clearGradients();
-    gpu.scope(() => {
-      const batch = tokenBatch(gpu, model, [ids], true);
-      const targets = gpu.from(Uint32Array.from(ids.slice(1)), [ids.length - 1], "targets");
-      const rows = Uint32Array.from({ length: ids.length - 1 }, (_, t) => t);
-      gpu.differentiate(() =>
-        crossEntropy(gpu, gatherRows(gpu, hiddenStates(gpu, model, batch), rows), model.head, targets).loss
-      );
-    });
-    const { learningRate, beta1, beta2, eps } = rule;
-    model.parameters.step({ learningRate, beta1, beta2, eps, weightDecay: 0, step });
-  }
-}
 
 gpuTest("a checkpoint's moments are looked at tensor by tensor, and its next update is told", async (gpu) => {
   const folder = await Deno.makeTempDir({ prefix: "precis-inspect-" });
   try {
-    const files = diskFiles();
-    const model = await loadQwen2(gpu, files, `${publicFolder}/demo/base`, "policy");
-    train(gpu, model);
-    const config = presetConfig("demo");
-    const run = { gpu, files, path: folder, config, progress: silent } as unknown as Run;
-    await files.makeDirectory(`${folder}/checkpoints`);
-    await saveProgress(run, "sft", 2, { policy: model }, {});
+    const model = await trainedRun(gpu, folder);
     const place = `${folder}/checkpoints/sft/step-000002/policy`;
     const bench = testBench(gpu), inspect = inspectService(bench);
     const list = await inspect.tensors(place);

@@ -1,10 +1,21 @@
 /** The inspector in a real browser, on the models that ship: what it shows is what is in the files. */
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import type { Locator, Page } from "playwright-core";
+import { openGpu } from "../../../headless/devices.ts";
 import { diskFiles } from "../../../headless/files.ts";
 import { buildPage, serveLab } from "../../../headless/lab.ts";
-import type { Alternatives, AttentionMap, LogitLens, Overview } from "../../../lab/inspect/types.ts";
+import type { Gpu } from "../../../kernels/gpu.ts";
+import type {
+  Alternatives,
+  AttentionMap,
+  Capture,
+  Histogram,
+  LogitLens,
+  Overview,
+} from "../../../lab/inspect/types.ts";
+import { type Qwen2, saveQwen2 } from "../../../lab/qwen2.ts";
 import { entryOf, readSafetensorsHeader, readTensor } from "../../../lab/safetensors.ts";
+import { trainedRun } from "../inspect/bench.ts";
 import { compressedBytes } from "./assets.ts";
 import { axeFindings } from "./axe.ts";
 import { browserTest, canBuild, closeBrowser, openBrowser } from "./browser.ts";
@@ -42,6 +53,15 @@ async function withPage(
 async function published(model: string, name: string): Promise<{ values: Float32Array; columns: number }> {
   const header = await readSafetensorsHeader(files, `${root}public/demo/${model}/model.safetensors`);
   return { values: await readTensor(files, header, name), columns: entryOf(header, name).shape.at(-1)! };
+}
+
+/** A model as a finished stage of a run leaves it. */
+async function saveFinished(gpu: Gpu, model: Qwen2, folder: string): Promise<void> {
+  await files.makeDirectory(folder);
+  await saveQwen2(gpu, files, folder, model);
+  for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+    await Deno.copyFile(`${root}public/demo/base/${name}`, `${folder}/${name}`);
+  }
 }
 
 const view = (page: Page) => page.locator("tensor-view");
@@ -129,6 +149,99 @@ browserTest(
       assertMatch(await page.locator(".title").innerText(), /k_proj\.weight \(rows 64–95\)/);
       const key = await hover(page, 64 + 5, 9);
       assert(key.includes(hex(keys.values[5 * keys.columns + 9])), key);
+    });
+  },
+);
+
+browserTest(
+  "rows in an order: values, names, norms and pins are those of the rows themselves, at every zoom",
+  async () => {
+    const [sft, base] = [
+      await published("sft", "model.embed_tokens.weight"),
+      await published("base", "model.embed_tokens.weight"),
+    ];
+    const { values, columns } = sft, rows = values.length / columns;
+    const ordered = (measure: (row: number) => number, sign = -1) =>
+      Array.from({ length: rows }, (_, row) => row).sort((a, b) => sign * (measure(a) - measure(b)) || a - b);
+    const over = (row: number, of: (i: number) => number) =>
+      Array.from({ length: columns }, (_, column) => of(row * columns + column));
+    const sum = (numbers: number[]) => numbers.reduce((total, one) => total + one, 0);
+    const measures = {
+      rms: (row: number) => Math.sqrt(sum(over(row, (i) => values[i] ** 2)) / columns),
+      absolute: (row: number) => Math.max(...over(row, (i) => Math.abs(values[i]))),
+      mean: (row: number) => sum(over(row, (i) => values[i])) / columns,
+      change: (row: number) => Math.sqrt(sum(over(row, (i) => (values[i] - base.values[i]) ** 2))),
+    };
+    await withPage(async (page, open) => {
+      await open("?model=sft&other=base&pins=404.20");
+      await settled(page);
+      const text = (selector: string) => view(page).locator(selector).innerText();
+      assertEquals(await view(page).locator(".order").count(), 0);
+      const choice = view(page).getByRole("combobox", { name: "Rows", exact: true });
+      const labels = { rms: "rms", absolute: "|max|", mean: "mean", change: "change from base" };
+      for (const by of ["rms", "absolute", "mean", "change"] as const) {
+        await choice.selectOption(by);
+        await view(page).locator(".order").filter({ hasText: `Rows by ${labels[by]}, falling.` }).waitFor();
+        await settled(page);
+        assertEquals(new URL(page.url()).searchParams.get("order"), by);
+        const expected = ordered(measures[by]);
+        const { order } = await property<{ order: Uint32Array }>(view(page), "ordering");
+        const found = Object.values(order);
+        // Sums in 32 bits may tell two rows apart otherwise only where they are as good as equal.
+        for (const [place, row] of expected.entries()) {
+          assertAlmostEquals(measures[by](found[place]), measures[by](row), 1e-5, `${by}, place ${place}`);
+        }
+        assertEquals(found.toSorted((a, b) => a - b), Array.from({ length: rows }, (_, row) => row));
+        for (const place of [0, 5, rows - 1]) {
+          const row = found[place], said = await hover(page, row, 17);
+          assert(said.includes(hex(values[row * columns + 17])), `${said} has no value of row ${row}`);
+          assertMatch(said, new RegExp(`= ${row}, dim 17\\]`));
+          assert(said.includes(`row ${place + 1} of ${rows} by`), said);
+        }
+        // The pin is of the row that it was set on.
+        assertEquals(new URL(page.url()).searchParams.get("pins"), "404.20");
+        await page.mouse.move(5, 5);
+        assert((await text(".readout")).includes(hex(values[404 * columns + 20])));
+      }
+      await choice.selectOption("rms");
+      await view(page).getByRole("button", { name: /^falling/ }).click();
+      await view(page).locator(".order").filter({ hasText: "Rows by rms, rising." }).waitFor();
+      await settled(page);
+      assertEquals(new URL(page.url()).searchParams.get("order"), "rms.rising");
+
+      // Near enough that each cell is an element, and every cell is that of its own row.
+      const { order } = await property<{ order: Uint32Array }>(view(page), "ordering");
+      const place = 300, { x, y } = await placeOf(page, order[place], 20);
+      await page.mouse.move(x, y);
+      for (let turn = 0; turn < 40; turn++) await page.mouse.wheel(0, -300);
+      await settled(page);
+      const [low, high] = new URL(page.url()).searchParams.get("rows")!.split("~").map(Number);
+      assert(low <= place && place < high && high - low < 20, `places ${low} to ${high}`);
+      const { overview } = (await property<{ overview: Overview }[]>(view(page), "layers")).at(-1)!;
+      for (let i = 0; i < overview.extreme.length; i++) {
+        const row = order[overview.rowStarts[0] + Math.floor(i / overview.width)];
+        const column = overview.columnStarts[0] + i % overview.width;
+        assertEquals(overview.extreme[i], values[row * columns + column]);
+      }
+      // A click pins what is there; the address brings all of it back; and the list of rows goes to a row's place.
+      const pinned = order[place + 1], there = await placeOf(page, pinned, 21);
+      await page.mouse.click(there.x, there.y);
+      assertEquals(new URL(page.url()).searchParams.get("pins"), `${pinned}.21`);
+      await page.reload();
+      await view(page).locator(".order").filter({ hasText: "rising" }).waitFor();
+      await settled(page);
+      const again = await hover(page, pinned, 21);
+      assert(again.includes(hex(values[pinned * columns + 21])), again);
+      await view(page).getByPlaceholder("token or number").fill("404");
+      await page.keyboard.press("Enter");
+      await settled(page);
+      const box = (await view(page).locator("canvas").boundingBox())!, shown = await placeOf(page, 404, 40);
+      assert(box.y < shown.y && shown.y < box.y + box.height, "row 404 is on show");
+
+      await choice.selectOption("");
+      await settled(page);
+      assertEquals(new URL(page.url()).searchParams.get("order"), null);
+      assertEquals(await view(page).locator(".order").count(), 0);
     });
   },
 );
@@ -260,6 +373,103 @@ browserTest("two checkpoints: each tensor's change is what the files say", async
     assertMatch(await compare.locator("td.row").first().innerText(), new RegExp(`” = ${furthest}$`));
     await compare.getByText("What each goes on with").waitFor();
     assertEquals(await compare.locator(".written").count(), 2);
+  });
+});
+
+browserTest(
+  "an optimiser's state and a generation's keys and values are a click away, and are what they should be",
+  async () => {
+    const runs = await Deno.makeTempDir({ prefix: "precis-runs-" });
+    const gpu = await openGpu("auto");
+    try {
+      const model = await trainedRun(gpu, `${runs}/mine`);
+      const name = "layers.1.mlp.down.weight", [rows, columns] = model.parameters.get(name).shape;
+      const momentOf = async (which: "first" | "second") =>
+        await gpu.readPart(model.parameters.momentsOf(name)[which], 0, rows * columns);
+      const [first, second] = [await momentOf("first"), await momentOf("second")];
+      await saveFinished(gpu, model, `${runs}/mine/models/sft`);
+      await withPage(async (page, open) => {
+        const tree = page.locator("tensor-tree");
+        const chosen = () => new URL(page.url()).searchParams.get("tensor");
+        const title = page.locator(".title");
+
+        // From a finished model of the run, which has no state of its own, to a checkpoint of it.
+        await open(`?model=runs/mine/models/sft&tensor=weights/${name}&keep=cache`);
+        await settled(page);
+        await tree.getByRole("button", { name: "sft, step 2: policy" }).click();
+        await settled(page);
+        const checkpoint = "runs/mine/checkpoints/sft/step-000002/policy";
+        assertEquals(new URL(page.url()).searchParams.get("model"), checkpoint);
+        assertEquals(await page.getByLabel("Of this run").inputValue(), checkpoint);
+        assertEquals(await tree.getByText("First and second moments").count(), 0);
+        for (const [heading, values] of [["First moments", first], ["Second moments", second]] as const) {
+          assert(values.some((value) => value !== 0));
+          await tree.getByRole("heading", { name: heading }).waitFor();
+          await tree.locator(`button[title*="layers.1.mlp.down_proj"]`).nth(
+            heading === "First moments" ? 1 : 2,
+          )
+            .click();
+          await title.getByText(heading.slice(0, -1).toLowerCase()).waitFor();
+          await settled(page);
+          for (const [row, column] of [[0, 0], [rows - 1, 7], [20, columns - 1]]) {
+            const said = await hover(page, row, column);
+            assert(said.includes(hex(values[row * columns + column])), `${heading}: ${said}`);
+          }
+        }
+
+        // What the model writes leaves keys and values of all tokens but the last.
+        await tree.locator("section").filter({ hasText: "Keys and values" })
+          .getByRole("button", { name: "Write 24 tokens" }).click();
+        await page.waitForFunction(() => location.search.includes("cache.0.keys"));
+        await settled(page);
+        const after = await property<Capture>(page.locator("inspect-page"), "capture");
+        assert(after.written > 0 && after.written <= 24);
+        assertEquals([chosen(), new URL(page.url()).searchParams.get("write")], ["run/cache.0.keys", "24"]);
+        const { keyValueHeads, headDim } = model.config;
+        assertMatch(
+          await title.innerText(),
+          new RegExp(`${after.tokens.length - 1} × ${keyValueHeads * headDim} f32`),
+        );
+        const last = after.tokens.length - 2, said = await hover(page, last, 3);
+        assertMatch(said, new RegExp(`” at ${last}, dim 3\\] −?[\\d.e−]+`));
+        // The same token's key in the pass over all of it, behind the queries: the same but for the order of sums.
+        const key = Number(/\] (−?[\d.e−]+)/.exec(said)![1].replaceAll("−", "-"));
+        await tree.getByRole("button", { name: /^attn\.qkv \d+×128/ }).first().click();
+        await settled(page);
+        const passed = await hover(page, last, model.config.queryHeads * headDim + 3);
+        assertAlmostEquals(Number(/\] (−?[\d.e−]+)/.exec(passed)![1].replaceAll("−", "-")), key, 1e-4);
+
+        // Whoever is sent the address sees the same.
+        await page.goBack();
+        await page.reload();
+        await title.getByText("cache.0.keys").waitFor();
+        await settled(page);
+      }, { runs });
+      model.parameters.drop();
+    } finally {
+      gpu.destroy();
+      await Deno.remove(runs, { recursive: true });
+    }
+  },
+);
+
+browserTest("gradients are a click away, and sum up to what the gradient flow tells", async () => {
+  const name = "layers.1.mlp.down.weight";
+  await withPage(async (page, open) => {
+    await open(`?tensor=weights/${name}&keep=gradients`);
+    await settled(page);
+    const tree = page.locator("tensor-tree"), title = page.locator(".title");
+    await tree.locator("section").filter({ hasText: "Gradients of weights" }).getByRole("button").click();
+    await title.getByText("weight gradient").waitFor();
+    await settled(page);
+    await tree.locator(`button[title*="layers.1.mlp.down_proj"]`).nth(1).click();
+    await settled(page);
+    assertEquals(new URL(page.url()).searchParams.get("tensor"), `run/weights.${name}.grad`);
+    await view(page).locator("tensor-histogram").waitFor();
+    const { rms } = await property<Histogram>(view(page), "histogram");
+    const capture = await property<Capture>(page.locator("inspect-page"), "capture");
+    const flow = capture.flow!.weights.find((one) => one.name === name)!;
+    assertAlmostEquals(rms / flow.gradientRms, 1, 1e-4);
   });
 });
 

@@ -2,7 +2,7 @@
 import { assertEquals } from "deno-std/assert/mod.js";
 import { Buffer } from "node:buffer";
 import type { BrowserContext, Locator, Page } from "playwright-core";
-import { buildPage, serveLab } from "../../../headless/lab.ts";
+import { buildPage, labHandler, serveLab } from "../../../headless/lab.ts";
 import { newCell, newNotebook, type Notebook, serialiseNotebook } from "../../../lab/notebook/ipynb.ts";
 import { openBrowser } from "./browser.ts";
 
@@ -19,6 +19,8 @@ export interface Opened {
 export interface Circumstances {
   runs?: string;
   without?: "WebGPU";
+  /** Served as by a static host that sends no headers but those of the content. */
+  bare?: boolean;
   /** Opens on the notebook that ships, rather than on one that changes with the tests alone. */
   shipped?: boolean;
   /** Faults of the page that the test brings about. */
@@ -28,10 +30,10 @@ export interface Circumstances {
 /** Runs a test with the page; uncaught errors of the page fail it. */
 export async function withNotebook(
   body: (opened: Opened) => Promise<void>,
-  { runs = "/nowhere", without, shipped, faults: expected }: Circumstances = {},
+  { runs = "/nowhere", without, bare, shipped, faults: expected }: Circumstances = {},
 ): Promise<void> {
   await buildPage();
-  const server = serveLab(0, runs);
+  const server = bare ? serveBare() : serveLab(0, runs);
   let running = true;
   const unplug = async () => {
     if (running) await server.shutdown();
@@ -56,6 +58,19 @@ export async function withNotebook(
     await context.close();
     await unplug();
   }
+}
+
+/** The page's files, each with its type and its length. */
+export function serveBare(): Deno.HttpServer<Deno.NetAddr> {
+  const answerTo = labHandler("/nowhere");
+  return Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+    const { body, status, headers } = await answerTo(request);
+    const kept = ["content-type", "content-length"].flatMap((name) => {
+      const value = headers.get(name);
+      return value === null ? [] : [[name, value]];
+    });
+    return new Response(body, { status, headers: Object.fromEntries(kept) });
+  });
 }
 
 /** The notebook that tests open on. */

@@ -215,47 +215,87 @@ export const later = () => import("${address}/later-" + tried.length);`;
   },
 );
 
-browserTest(
-  "the walls hold by themselves: the frame and a worker in it, without the kernel's seal",
-  async () => {
-    await withListener(async (address, datagrams, heard) => {
-      await withNotebook(async ({ page, open }) => {
-        await open();
-        await openFile(page, notebookOf("# Start", "1"));
-        await runAll(page);
-        // The listener hears: the page itself may fetch what models it likes.
-        await page.evaluate((address) => fetch(`${address}/heard`, { mode: "no-cors" }), address);
-        assertEquals(heard.splice(0), ["GET /heard"]);
-        const frame = page.frames().find((one) => one.url().endsWith("/sandbox.html"))!;
-        const attacks = routes(address, datagrams);
-        const inWorker = Object.values(attacks).map((body) =>
-          `try { await Promise.race([(async () => { ${body} })(), new Promise((_, no) => setTimeout(no, 800))]) } catch {}`
-        ).join("\n");
-        await frame.evaluate((source) =>
-          new Promise((resolve) => {
-            const text = `const lab = {}; (async () => {${source}})().then(() => postMessage(1))`;
-            const worker = new Worker(URL.createObjectURL(new Blob([text])));
-            worker.onmessage = resolve;
-          }), inWorker);
-        assertEquals(heard, []);
-        // Those that would take the frame itself elsewhere come last: stopped, they leave the browser's own page of errors.
-        const last = ["the top's address", "form and ping", "meta refresh", "its own address"];
-        const names = Object.keys(attacks).filter((name) => !last.includes(name) && name !== "WebRTC");
-        for (const name of [...names, ...last]) {
-          const done = frame.evaluate(
-            `Promise.race([(async () => { const lab = {}; ${attacks[name]} })().catch(() => {}),
+for (const bare of [false, true]) {
+  const host = bare ? "a host that sends no headers" : "the lab's own server";
+  browserTest(
+    `the walls hold by themselves on ${host}: the frame and a worker in it, without the kernel's seal`,
+    () => attackWalls(bare),
+  );
+}
+
+async function attackWalls(bare: boolean): Promise<void> {
+  await withListener(async (address, datagrams, heard) => {
+    await withNotebook(async ({ page, open }) => {
+      await open();
+      await openFile(page, notebookOf("# Start", "1"));
+      await runAll(page);
+      // The listener hears: the page itself may fetch what models it likes.
+      await page.evaluate((address) => fetch(`${address}/heard`, { mode: "no-cors" }), address);
+      assertEquals(heard.splice(0), ["GET /heard"]);
+      const frame = page.frames().find((one) => one.url().endsWith("/sandbox.html"))!;
+      const attacks = routes(address, datagrams);
+      const inWorker = Object.values(attacks).map((body) =>
+        `try { await Promise.race([(async () => { ${body} })(), new Promise((_, no) => setTimeout(no, 800))]) } catch {}`
+      ).join("\n");
+      await frame.evaluate((source) =>
+        new Promise((resolve) => {
+          const text = `const lab = {}; (async () => {${source}})().then(() => postMessage(1))`;
+          const worker = new Worker(URL.createObjectURL(new Blob([text])));
+          worker.onmessage = resolve;
+        }), inWorker);
+      assertEquals(heard, []);
+      // Those that would take the frame itself elsewhere come last: stopped, they leave the browser's own page of errors.
+      const last = ["the top's address", "form and ping", "meta refresh", "its own address"];
+      const names = Object.keys(attacks).filter((name) => !last.includes(name) && name !== "WebRTC");
+      for (const name of [...names, ...last]) {
+        const done = frame.evaluate(
+          `Promise.race([(async () => { const lab = {}; ${attacks[name]} })().catch(() => {}),
           new Promise((yes) => setTimeout(yes, 600))])`,
-          ).catch(() => {});
-          await Promise.race([done, page.waitForTimeout(1500)]);
+        ).catch(() => {});
+        await Promise.race([done, page.waitForTimeout(1500)]);
+      }
+      await page.waitForTimeout(500);
+      assertEquals(heard, []);
+      assertEquals(await page.locator("h1").first().innerText(), "Start");
+      // The attacks complain, each of its failure.
+    }, { faults: /./, bare });
+  });
+}
+
+browserTest("the GPU worker has the page's policy without any header", async () => {
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    await openFile(
+      page,
+      notebookOf("# Start", `import { lab } from "precis"; (await lab.encode("a b")).length`),
+    );
+    await runAll(page);
+    assertEquals(await outputOf(page, 2), "2");
+    const [worker] = page.workers().filter((one) => one.url().startsWith("blob:http"));
+    const made = await worker.evaluate(async () => {
+      // While a debugger's question is under way, code may be made from texts.
+      await new Promise((resolve) => setTimeout(resolve));
+      const made: string[] = [];
+      const attempts: Record<string, () => unknown> = {
+        eval: () => (0, eval)("1"),
+        Function: () => new Function("return 1")(),
+        "a data address": () => import(/* @vite-ignore */ String("data:text/javascript,export default 1")),
+        "another origin": () =>
+          import(/* @vite-ignore */ location.origin.replace("localhost", "127.0.0.1") + "/x.js"),
+      };
+      for (const [name, attempt] of Object.entries(attempts)) {
+        try {
+          await attempt();
+          made.push(name);
+        } catch {
+          // As it should be.
         }
-        await page.waitForTimeout(500);
-        assertEquals(heard, []);
-        assertEquals(await page.locator("h1").first().innerText(), "Start");
-        // The attacks complain, each of its failure.
-      }, { faults: /./ });
+      }
+      return made;
     });
-  },
-);
+    assertEquals(made, []);
+  }, { bare: true });
+});
 
 /** Outputs that are markup: what a reader sees before anything has run. */
 browserTest("stored outputs and texts of a stranger run nothing and load nothing", async () => {
