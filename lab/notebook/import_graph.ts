@@ -43,6 +43,8 @@ export interface ImportOptions {
   mayFetch: (host: string) => boolean;
   /** Milliseconds after which a server is given up. */
   patience?: number;
+  /** Told how many modules of a specifier are there, of those that are known of so far. */
+  progress?: (done: number, total: number, specifier: string) => void;
 }
 
 /** Modules that are fetched at once. */
@@ -202,6 +204,7 @@ export class Imports {
         const wave = asked.splice(0, atOnce);
         const further = await Promise.all(wave.map((address) => take(address, later)));
         asked.push(...further.flat());
+        this.options.progress?.(modules.size, modules.size + new Set(asked).size, specifier);
         if (modules.size > importLimits.modules || bytes > importLimits.bytes) {
           throw new ImportError(
             `"${specifier}" stands for more than ${importLimits.modules} modules or ${

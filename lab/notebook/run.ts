@@ -134,11 +134,14 @@ async function runCell(
   let interrupted = false;
   try {
     const compiled = compileCell(source);
-    const prepared = await imports?.prepare(compiled.imports, lock, false);
-    const running = kernel.run({ id, compiled, seed, label, imports: prepared?.sent }, (told) => {
-      if ("outputs" in told) latest = told.outputs;
-      event(told);
-    });
+    // What it imports may take its time, too.
+    const running = (async () => {
+      const prepared = await imports?.prepare(compiled.imports, lock, false);
+      return await kernel.run({ id, compiled, seed, label, imports: prepared?.sent }, (told) => {
+        if ("outputs" in told) latest = told.outputs;
+        event(told);
+      });
+    })();
     result = await within(running, kernel, label, timeout, signal);
   } catch (error) {
     interrupted = error instanceof KernelStopped;

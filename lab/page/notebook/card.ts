@@ -95,9 +95,9 @@ export class StrangerCard extends LitElement {
                       html`${i > 0 ? ", " : ""}<code>${one}</code>`
                     )}${specifiers.length > shown.length
                       ? ` and ${specifiers.length - shown.length} more`
-                      : ""}: this page fetches them${known.length > 0
-                      ? ` from ${known.join(", ")}`
-                      : ""}, exactly as the notebook’s lock has them, and they run in the sandbox, too</dd>
+                      : ""}, just as its lock has them; this page fetches ${known.length > 0
+                      ? `what is of ${known.join(", ")}`
+                      : "none of them unasked"}, and they run in the sandbox, too</dd>
                   </div>
                 `
                 : nothing}

@@ -56,6 +56,8 @@ export class Runner {
   private now = new Map<string, InputRecord>();
   private kernel: RunningKernel | null = null;
   private imports: Imports | null = null;
+  /** Gives up on the modules that a cell waits for, if one does. */
+  private stopFetching: (why: KernelStopped) => void = () => {};
   /** By cell, what it did since the page opened the notebook. */
   private readonly ran = new Map<string, Ran>();
   /** Cells whose names are in the kernel. */
@@ -347,9 +349,18 @@ export class Runner {
   private async importsOf({ imports }: CompiledCell): Promise<SentImports | undefined> {
     if (imports.every(({ specifier }) => specifier === "precis")) return undefined;
     const { Imports, pageModules } = this.analysis!;
-    this.imports ??= new Imports(pageModules, { mayFetch: (host) => mayImportFrom(this.grant(), host) });
+    this.imports ??= new Imports(pageModules, {
+      mayFetch: (host) => mayImportFrom(this.grant(), host),
+      progress: (done, total, specifier) => {
+        this.progress = { done, total, note: `modules of ${specifier}` };
+        this.changed();
+      },
+    });
     const { metadata } = this.open.notebook;
-    const { sent, locked } = await this.imports.prepare(imports, metadata.lab.imports, this.mayLock);
+    const interrupted = new Promise<never>((_, reject) => this.stopFetching = reject);
+    const prepared = this.imports.prepare(imports, metadata.lab.imports, this.mayLock);
+    const { sent, locked } = await Promise.race([prepared, interrupted]);
+    this.progress = undefined;
     if (Object.keys(locked).length > 0 && !this.closed) {
       this.open.setMetadata({ lab: { ...metadata.lab, imports: { ...metadata.lab.imports, ...locked } } });
       await this.analyse();
@@ -410,6 +421,7 @@ export class Runner {
 
   private endKernel(why: string): void {
     const { kernel } = this;
+    this.stopFetching(new KernelStopped(why));
     if (!kernel) return;
     this.forgetKernel();
     kernel.end(why);

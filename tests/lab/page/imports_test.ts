@@ -131,7 +131,10 @@ browserTest(
         const card = page.locator("stranger-card");
         const text = await card.innerText();
         assertMatch(text, /npm:mean@1\.0\.0/);
-        assertMatch(text, /from cdn\.jsdelivr\.net, exactly as the notebook’s lock has them/);
+        assertMatch(
+          text,
+          /just as its lock has them; this page fetches what is of cdn\.jsdelivr\.net, and they run in the sandbox/,
+        );
         assertMatch(text, /fetches modules of its lock from the host\s+a\.example/);
         if (allow) await card.getByRole("checkbox", { name: /a\.example/ }).check();
         assertEquals(server.heard, []);
@@ -170,6 +173,26 @@ browserTest(
     });
   },
 );
+
+browserTest("a cell that waits for a module is interrupted at once, and runs when it is there", async () => {
+  const { promise: answered, resolve: answer } = Promise.withResolvers<void>();
+  const slow = () =>
+    answered.then(() =>
+      new Response("export default 5;", { headers: { "access-control-allow-origin": "*" } })
+    );
+  await withPage({ [cdn("slow@1.0.0")]: slow }, async ({ page }) => {
+    await writeNotebook(page, `import slow from "npm:slow@1.0.0";\nslow`);
+    await page.getByRole("button", { name: "Run all", exact: true }).click();
+    await cell(page, 2).locator("section.running").waitFor();
+    await page.waitForTimeout(300);
+    await page.getByRole("button", { name: "Interrupt", exact: true }).click();
+    await idle(page);
+    assertMatch(await cell(page, 2).locator("section").getAttribute("class") ?? "", /failed/);
+    answer();
+    await runAll(page);
+    assertEquals(await outputOf(page, 2), "5");
+  });
+});
 
 browserTest("a module that is not what was locked fails the cell, by both digests", async () => {
   await withPage(graphOfThree, async ({ page }, server) => {
