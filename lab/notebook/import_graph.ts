@@ -291,7 +291,7 @@ export class Imports {
       if (error instanceof ImportError) throw error;
       if (signal.aborted) return refuse(`did not come within ${patience / 1000} s: try again later`);
       return refuse(
-        "is not answered: is there a network, and does that server let pages of other sites read it?",
+        "is not answered: look whether there is a network, and whether that server lets pages of other sites read it",
       );
     }
     if (bytes === null) return refuse(`has more than ${importLimits.moduleBytes >> 20} MiB`);

@@ -7,6 +7,7 @@ import { type Notebook, parseNotebook } from "../../../lab/notebook/ipynb.ts";
 import type { LockedImport } from "../../../lab/notebook/records.ts";
 import { Imports } from "../../../lab/notebook/import_graph.ts";
 import { type Answer, cdn, graphOfThree, type ModuleServer, withModules } from "../notebook/module_server.ts";
+import { axeFindings } from "./axe.ts";
 import { browserTest, closeBrowser } from "./browser.ts";
 import {
   cell,
@@ -136,6 +137,7 @@ browserTest(
           /just as its lock has them; this page fetches what is of cdn\.jsdelivr\.net, and they run in the sandbox/,
         );
         assertMatch(text, /fetches modules of its lock from the host\s+a\.example/);
+        assertEquals(await axeFindings(page), []);
         if (allow) await card.getByRole("checkbox", { name: /a\.example/ }).check();
         assertEquals(server.heard, []);
         await page.getByRole("button", { name: "Let it run in the sandbox" }).click();
