@@ -12,9 +12,8 @@ export const pageModules: ModuleSource = {
   fetch: (address, signal) => fetch(address, { signal, credentials: "omit", referrerPolicy: "no-referrer" }),
   read: async (integrity) => {
     try {
-      return await (await (await opened()).match(keyOf(integrity)))?.bytes() as
-        | Uint8Array<ArrayBuffer>
-        | undefined;
+      const kept = await (await opened()).match(keyOf(integrity));
+      return kept && new Uint8Array(await kept.arrayBuffer());
     } catch {
       return undefined; // some private windows keep nothing
     }

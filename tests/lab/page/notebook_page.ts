@@ -150,8 +150,20 @@ export async function idle(page: Page): Promise<void> {
 }
 
 export async function runAll(page: Page): Promise<string> {
+  // Seen by the page itself: a short run may be over before anybody outside looks.
+  const begun = page.evaluate(() =>
+    new Promise<void>((resolve) => {
+      const observer = new MutationObserver(() => {
+        const buttons = [...document.querySelectorAll(".bar button")];
+        if (!buttons.some(({ textContent }) => textContent!.trim() === "Interrupt")) return;
+        observer.disconnect();
+        resolve();
+      });
+      observer.observe(document.body, { childList: true, subtree: true, characterData: true });
+    })
+  );
   await page.getByRole("button", { name: "Run all", exact: true }).click();
-  await page.getByRole("button", { name: "Interrupt", exact: true }).waitFor();
+  await begun;
   await idle(page);
   return await page.locator(".bar .badge").innerText();
 }
