@@ -28,6 +28,8 @@ export class TensorTree extends LitElement {
   /** Id of the tensor on show. */
   declare chosen: string;
   declare private sought: string;
+  /** Whether the ways are on show; they stay so when the model changes. */
+  private opened = false;
 
   static override styles = css`
     :host {
@@ -48,7 +50,7 @@ export class TensorTree extends LitElement {
     }
     .list {
       overflow: auto;
-      max-height: var(--tree-height, calc(100vh - 240px));
+      max-height: var(--tree-height, calc(100vh - 280px));
       border-top: 1px solid var(--rule);
     }
     h2 {
@@ -104,8 +106,15 @@ export class TensorTree extends LitElement {
     .bytes {
       text-align: right;
     }
-    .way h2 {
-      color: var(--muted);
+    .ways {
+      max-height: 50vh;
+      overflow: auto;
+      border-bottom: 0;
+    }
+    .ways summary {
+      line-height: 1.5;
+      padding: 4px 0;
+      color: var(--ink);
     }
     .way p {
       margin: 0 0 4px;
@@ -171,15 +180,23 @@ export class TensorTree extends LitElement {
           : found.length === 0
           ? html`<p>None of ${this.entries.length} tensors is called “${sought}”. A <code>*</code> stands for anything.</p>`
           : nothing}
-        ${sought === "" && this.entries.length > 0 ? this.ways.map((way) => this.way(way)) : nothing}
       </div>
+      ${this.ways.length > 0
+        ? html`
+          <details class="ways" ?open=${this.opened}
+            @toggle=${(event: Event) =>
+              this.opened = (event.target as HTMLDetailsElement).open}><summary>Also to be had: ${this.ways
+              .map(({ title }, i) => i === 0 ? title : title.toLowerCase()).join(", ")}</summary>${this.ways
+              .map((way) => this.way(way))}</details>
+        `
+        : nothing}
     `;
   }
 
   private way({ title, says, acts }: Way) {
     return html`
       <section class="way">
-        <h2>${title} <span>not here</span></h2>
+        <h2>${title}</h2>
         <p>${says}</p>
         ${acts.length > 0
           ? html`<p class="acts">${

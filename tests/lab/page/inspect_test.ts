@@ -396,6 +396,7 @@ browserTest(
         // From a finished model of the run, which has no state of its own, to a checkpoint of it.
         await open(`?model=runs/mine/models/sft&tensor=weights/${name}&keep=cache`);
         await settled(page);
+        await tree.getByText("Also to be had: First and second moments").click();
         await tree.getByRole("button", { name: "sft, step 2: policy" }).click();
         await settled(page);
         const checkpoint = "runs/mine/checkpoints/sft/step-000002/policy";
@@ -459,6 +460,7 @@ browserTest("gradients are a click away, and sum up to what the gradient flow te
     await open(`?tensor=weights/${name}&keep=gradients`);
     await settled(page);
     const tree = page.locator("tensor-tree"), title = page.locator(".title");
+    await tree.getByText("Also to be had").click();
     await tree.locator("section").filter({ hasText: "Gradients of weights" }).getByRole("button").click();
     await title.getByText("weight gradient").waitFor();
     await settled(page);
