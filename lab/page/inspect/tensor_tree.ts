@@ -1,6 +1,6 @@
 /** <tensor-tree>: every tensor there is, by layer, with search; what was captured of a text below the weights. */
 import { css, html, LitElement, nothing, type PropertyValues } from "lit";
-import type { TensorEntry } from "../../inspect/types.ts";
+import type { StrayTensor, TensorEntry } from "../../inspect/types.ts";
 import { size } from "../numbers.ts";
 import { matches } from "./matches.ts";
 import type { Way } from "./ways.ts";
@@ -19,10 +19,13 @@ export class TensorTree extends LitElement {
   static override properties = {
     entries: { attribute: false },
     ways: { attribute: false },
+    strays: { attribute: false },
     chosen: {},
     sought: { state: true },
   };
   declare entries: readonly TensorEntry[];
+  /** Weights with values that are not finite. */
+  declare strays: readonly StrayTensor[];
   /** To what could be listed and is not. */
   declare ways: readonly Way[];
   /** Id of the tensor on show. */
@@ -98,6 +101,9 @@ export class TensorTree extends LitElement {
       text-overflow: ellipsis;
       white-space: nowrap;
     }
+    .stray {
+      color: light-dark(#a8006f, #ff77c8);
+    }
     .shape,
     .bytes {
       color: var(--muted);
@@ -146,6 +152,7 @@ export class TensorTree extends LitElement {
     super();
     this.entries = [];
     this.ways = [];
+    this.strays = [];
     this.chosen = "";
     this.sought = "";
   }
@@ -234,10 +241,16 @@ export class TensorTree extends LitElement {
 
   private item(entry: TensorEntry, name: string) {
     const published = entry.published.map((one) => one.name).join(", ");
+    const stray = entry.role === "weight" && this.strays.find((one) => one.name === entry.name);
     return html`
       <button type="button" aria-current=${entry.id === this.chosen ? "true" : "false"}
-        title=${published || entry.name} @click=${() =>
-          this.choose(entry)}><span class="name">${name}</span><span
+        title=${published || entry.name} @click=${() => this.choose(entry)}><span class="name">${name}${stray
+          ? html`
+            <b class="stray" title="${stray.count} values are not finite">× ${stray.count.toLocaleString(
+              "en",
+            )}</b>
+          `
+          : nothing}</span><span
             class="shape">${entry.shape.join("×")}</span><span class="bytes">${size(
               entry.bytes,
             )}</span></button>
