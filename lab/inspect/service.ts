@@ -175,6 +175,16 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
       return { place, facts: gpu.facts, config: model.config, parameters, bytes, milliseconds, strays };
     },
 
+    /** Frees a place's model and all that is kept of it beside, if it is open. */
+    async close(place: string): Promise<void> {
+      for (const [opened, known] of places) {
+        if (opened.place !== place) continue;
+        places.delete(opened);
+        await known.then((gone) => gone.free(), () => {});
+      }
+      await bench.close(place);
+    },
+
     /** The texts of all token ids; none where the place has no tokenizer. */
     async vocabulary(place: string): Promise<string[]> {
       const { tokenizer, opened } = await at(place);
