@@ -12,6 +12,7 @@ import { type Config, presetConfig, readConfig } from "./config.ts";
 import { loadQwen2, type Qwen2, readQwen2Config, saveQwen2 } from "./qwen2.ts";
 import { readStartedRun } from "./run_record.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
+import type { Stray } from "./transfer.ts";
 
 /** What differs between a page and a process. */
 export interface World {
@@ -43,6 +44,8 @@ export interface OpenModel {
   /** Bytes that were read, where they came from afar. */
   bytes: number;
   milliseconds: number;
+  /** Weights that are not finite, of a model that was opened in spite of them. */
+  strays?: readonly Stray[];
 }
 
 export class Workbench {
@@ -66,11 +69,17 @@ export class Workbench {
   /**
    * The model of a place, loaded at the first call.
    * @param received is told how many bytes have come so far
+   * @param strays whether one with weights that are not finite is wanted too, by somebody who only looks at them
+   * @throws DamagedFileError where there are such weights and they are not wanted
    */
-  open(place: string, received: (bytes: number) => void = () => {}): Promise<OpenModel> {
+  open(
+    place: string,
+    received: (bytes: number) => void = () => {},
+    { strays = false }: { strays?: boolean } = {},
+  ): Promise<OpenModel> {
     const there = this.open_.get(place);
-    if (there) return there;
-    const opening = this.load(place, received);
+    if (there) return strays ? there : there.then(requireFinite);
+    const opening = this.load(place, received, strays);
     this.open_.set(place, opening);
     opening.catch(() => this.open_.get(place) === opening && this.open_.delete(place));
     return opening;
@@ -138,7 +147,11 @@ export class Workbench {
     this.open_.clear();
   }
 
-  private async load(place: string, received: (bytes: number) => void): Promise<OpenModel> {
+  private async load(
+    place: string,
+    received: (bytes: number) => void,
+    lenient: boolean,
+  ): Promise<OpenModel> {
     const start = performance.now();
     let bytes = 0;
     const { files, folder } = this.world.locate(place, (count) => received(bytes += count));
@@ -146,7 +159,9 @@ export class Workbench {
     // Before the weights: a folder that is none is told of at once.
     const { vocabulary } = await readQwen2Config(files, folder);
     const tokenizer = once(() => loadTokenizer((path) => files.read(path), folder, vocabulary));
-    const model = await loadQwen2(gpu, files, folder, place);
+    const strays: Stray[] = [];
+    const hear = lenient ? (stray: Stray) => void strays.push(stray) : undefined;
+    const model = await loadQwen2(gpu, files, folder, place, undefined, hear);
     if (await files.exists(joinPath(folder, "tokenizer.json"))) await tokenizer();
     return {
       place,
@@ -162,8 +177,15 @@ export class Workbench {
       }),
       bytes,
       milliseconds: performance.now() - start,
+      ...(strays.length > 0 && { strays }),
     };
   }
+}
+
+/** @throws DamagedFileError for a model that can be looked at and no more */
+export function requireFinite(opened: OpenModel): OpenModel {
+  if (opened.strays) throw opened.strays[0].error;
+  return opened;
 }
 
 /** Beside a model that was kept: the configuration that it was made with. */

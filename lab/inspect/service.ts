@@ -13,7 +13,7 @@ import { firstNonFinite } from "../health.ts";
 import { ropeShape } from "../qwen2.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { stageKeys } from "../training.ts";
-import type { OpenModel, Workbench } from "../workbench.ts";
+import { type OpenModel, requireFinite, type Workbench } from "../workbench.ts";
 import { rate, type RatedToken, write } from "../writing.ts";
 import {
   asksForGradients,
@@ -28,7 +28,7 @@ import { knownLetters, shownDispatches } from "./dispatches.ts";
 import { alternativesOf, logitLens } from "./lens.ts";
 import { countsOf, floats, marginalsOf, measured, overviewOf, valuesOf } from "./look.ts";
 import { openPlace, type Place } from "./places.ts";
-import { findTensor, type Inspectable, NoSuchTensor } from "./tensors.ts";
+import { findTensor, type Inspectable, NoSuchTensor, parameterEntries } from "./tensors.ts";
 import { labelled, textOf, type Tokens, tokensOf } from "./texts.ts";
 import {
   type Alternatives,
@@ -49,6 +49,7 @@ import {
   type Rect,
   type RowChanges,
   type SamePrompt,
+  type StrayTensor,
   type TensorChange,
   type TensorEntry,
   type TokenLabel,
@@ -80,7 +81,7 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
   let running: Promise<unknown> = Promise.resolve();
 
   const at = async (place: string): Promise<Place> => {
-    const opened = await bench.open(place);
+    const opened = await bench.open(place, undefined, { strays: true });
     const open = bench.places();
     for (const [other, known] of places) {
       if (open.includes(other.place) && (other.place !== place || other === opened)) continue;
@@ -93,6 +94,13 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
       found.catch(() => places.delete(opened));
     }
     return await found;
+  };
+
+  /** A place whose model a text can be run through. */
+  const sound = async (place: string): Promise<Place> => {
+    const found = await at(place);
+    requireFinite(found.opened);
+    return found;
   };
 
   const taken = async (id: string): Promise<HeldCapture> => {
@@ -159,10 +167,22 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
      * @param received is told how many bytes have come
      */
     async open(place: string, received?: (bytes: number) => void): Promise<InspectedModel> {
-      const { gpu, model, bytes, milliseconds } = await bench.open(place, received);
+      const opened = await bench.open(place, received, { strays: true });
+      const { gpu, model, bytes, milliseconds } = opened;
       let parameters = 0;
       for (const { size } of model.parameters.tensors.values()) parameters += size;
-      return { place, facts: gpu.facts, config: model.config, parameters, bytes, milliseconds };
+      const strays = await strayTensors(opened);
+      return { place, facts: gpu.facts, config: model.config, parameters, bytes, milliseconds, strays };
+    },
+
+    /** Frees a place's model and all that is kept of it beside, if it is open. */
+    async close(place: string): Promise<void> {
+      for (const [opened, known] of places) {
+        if (opened.place !== place) continue;
+        places.delete(opened);
+        await known.then((gone) => gone.free(), () => {});
+      }
+      await bench.close(place);
     },
 
     /** The texts of all token ids; none where the place has no tokenizer. */
@@ -245,7 +265,7 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
     /** Runs a text and keeps what is asked for on the device until it is released. */
     capture(request: CaptureRequest): Promise<Capture> {
       return inTurn(async () => {
-        const place = await at(request.place);
+        const place = await sound(request.place);
         const { gpu, model } = place.opened;
         const patterns = request.patterns ?? usualPatterns;
         const { queryLoss = (await place.configuration()).sft.queryLoss } = request;
@@ -374,7 +394,7 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
         throw new RangeError(`Alternatives are of one or two models, not of ${places.length}.`);
       }
       const opened: Place[] = [];
-      for (const place of places) opened.push(await at(place));
+      for (const place of places) opened.push(await sound(place));
       const [{ tokenizer, opened: first }] = opened;
       requireOneVocabulary(opened);
       const { ids } = await tokensOf(first, tokenizer, text);
@@ -418,7 +438,7 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
     /** Runs a text forward and backward and names the first tensor with values that are not finite. */
     finite(place: string, text: InspectedText): Promise<FiniteCheck> {
       return inTurn(async () => {
-        const { opened, tokenizer } = await at(place);
+        const { opened, tokenizer } = await sound(place);
         const { gpu, model } = opened;
         const { ids } = await tokensOf(opened, tokenizer, text);
         makeRoomForGradients(model);
@@ -456,7 +476,7 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
 
     /** The same text through two models: how likely each finds it, and what each goes on with. */
     async samePrompt(a: string, b: string, text: InspectedText, newTokens = 32): Promise<SamePrompt> {
-      const { left, right } = await both(a, b);
+      const [left, right] = [await sound(a), await sound(b)];
       requireOneVocabulary([left, right]);
       const { tokenizer } = left, vocabulary = tokenizer?.padId;
       const { ids, response } = await tokensOf(left.opened, tokenizer, text);
@@ -523,6 +543,18 @@ async function continued(
     throw error;
   }
   return { ids, response: prompt.length, generated: caches && { caches, tokens: ids.length - 1 } };
+}
+
+/** The tensors that hold weights that are not finite, counted. */
+async function strayTensors({ gpu, model, strays = [] }: OpenModel): Promise<StrayTensor[]> {
+  const names = new Set(strays.map(({ name }) => name));
+  const found: StrayTensor[] = [];
+  for (const { entry, matrix } of names.size > 0 ? parameterEntries(model, "", "weight") : []) {
+    if (!entry.published.some(({ name }) => names.has(name))) continue;
+    const { count, finite, firstNonFinite } = await countsOf(gpu, matrix);
+    found.push({ name: entry.name, count: count - finite, size: count, ...firstNonFinite! });
+  }
+  return found;
 }
 
 function checkedCount(k: number): number {

@@ -20,6 +20,19 @@ export interface InspectedModel {
   /** Bytes that came over the network, weights and tokenizer, and how long opening took. */
   bytes: number;
   milliseconds: number;
+  /** Weights with values that are not finite. Such a model is looked at here and refused by all else; no text is run through it. */
+  strays: StrayTensor[];
+}
+
+/** A tensor with values that are NaN or infinite. */
+export interface StrayTensor {
+  name: string;
+  /** How many there are, of how many in all. */
+  count: number;
+  size: number;
+  /** The first of them. */
+  row: number;
+  column: number;
 }
 
 export type TensorRole =

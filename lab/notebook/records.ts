@@ -50,6 +50,8 @@ const value = v.object({
   tolerance: v.optional(tolerance),
   /** Ids chosen greedily: the smallest gap between best and second-best logit. */
   margin: v.optional(notNegative),
+  /** The ids themselves, and each one's gap, separated by blanks: tells where others part from them. */
+  greedy: v.optional(v.object({ ids: v.string(), margins: v.string() })),
 });
 
 const inputs = v.object({

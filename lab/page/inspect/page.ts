@@ -28,8 +28,10 @@ import { type Checkpoint, checkpointsOf, modelName, offeredPlaces, runOfPlace } 
 import { extras } from "./prompt_form.ts";
 import { findPublished } from "./published.ts";
 import { type Inspector, inspectorOf } from "./service.ts";
+import { noWebGpu, strayNotice, troubleNotice } from "./notices.ts";
 import { type TensorTree } from "./tensor_tree.ts";
 import "./tensor_tree.ts";
+import type { TensorView } from "./tensor_view.ts";
 import "./tensor_view.ts";
 import { usualTensorView } from "./tensor_view_state.ts";
 import { waysTo } from "./ways.ts";
@@ -215,7 +217,7 @@ export class InspectPage extends LitElement {
   private needsRun(): boolean {
     const { pane, tensor, prompt } = this.address;
     const ofRun = tensor.startsWith("run/") || ["attention", "lens", "flow", "kernels"].includes(pane);
-    return ofRun && !this.capture && this.busy === "" && this.opened !== null &&
+    return ofRun && !this.capture && this.busy === "" && this.opened !== null && this.runs() &&
       (prompt !== undefined || this.opened.parameters < small);
   }
 
@@ -242,7 +244,7 @@ export class InspectPage extends LitElement {
   private async run(): Promise<void> {
     const { service } = this.running();
     const { opened, text, keep, write, identity } = this;
-    if (!opened || this.busy) return;
+    if (!opened || !this.runs() || this.busy) return;
     const start = performance.now();
     const tick = () => this.busy = `Running the text, ${duration(performance.now() - start)}`;
     tick();
@@ -313,6 +315,17 @@ export class InspectPage extends LitElement {
     this.go({ tensor, pane, view: { ...usualTensorView, aggregate, scale, fixed, order } }, { step: true });
   }
 
+  /** Goes to a value of a weight, near enough to read it. */
+  private async showValue(name: string, row: number, column: number): Promise<void> {
+    const entry = this.entries.find((one) => one.role === "weight" && one.name === name);
+    if (!entry) return;
+    this.choose(entry);
+    await this.updateComplete;
+    const view = this.querySelector<TensorView>("tensor-view");
+    await view?.updateComplete;
+    view?.showElement(row, column);
+  }
+
   private turnTo(pane: Pane): void {
     this.go({ pane }, { step: true });
     if (this.needsRun()) this.run();
@@ -358,15 +371,17 @@ export class InspectPage extends LitElement {
 
   override render() {
     if (!("gpu" in navigator)) {
-      return html`
-        <p
-          class="notice">This browser has no WebGPU, and all that is shown here is computed with it. Chrome and Edge have it,
-                Safari from 26 on, and Firefox on Windows and on Macs with Apple chips. It also needs a secure address: https, or localhost.</p>
-      `;
+      return noWebGpu();
     }
     const { address, entry, opened } = this;
     return html`
-      ${this.notice()}
+      ${troubleNotice(this.trouble, (lost) => {
+        if (lost) this.stop();
+        this.open();
+      })}
+      ${opened
+        ? strayNotice(opened.place, opened.strays, (name, row, column) => this.showValue(name, row, column))
+        : nothing}
       <div class="bench ${this.listed ? "listed" : ""}">
         <aside aria-label="Model and tensors">
           ${modelChooser(
@@ -379,7 +394,8 @@ export class InspectPage extends LitElement {
             this.listed = !this.listed}>${this.listed
             ? "▾ Hide the tensors"
             : `▸ ${this.all.length} tensors`}</button>
-          <tensor-tree .entries=${this.all} .ways=${this.ways()} chosen=${entry?.id ?? ""}
+          <tensor-tree .entries=${this.all} .ways=${this.ways()}
+            .strays=${opened?.strays ?? []} chosen=${entry?.id ?? ""}
             @choose=${({ detail }: CustomEvent<TensorEntry>) => this.choose(detail)}></tensor-tree>
         </aside>
         <main>
@@ -404,23 +420,6 @@ export class InspectPage extends LitElement {
     `;
   }
 
-  private notice() {
-    if (!this.trouble) return nothing;
-    const { said, lost } = this.trouble;
-    const again = () => {
-      if (lost) this.stop();
-      this.open();
-    };
-    return html`
-      <div class="notice"
-        role="alert"><p>${said}${lost
-          ? " What was on the device is gone with it; what is on show stays as it was."
-          : ""}</p><button type="button" @click=${again}>${lost
-          ? "Start the GPU again"
-          : "Try again"}</button></div>
-    `;
-  }
-
   private waiting() {
     return html`<p class="hint">${this.trouble ? "Nothing is open." : `${this.status || "Starting"} …`}</p>`;
   }
@@ -432,6 +431,7 @@ export class InspectPage extends LitElement {
     return waysTo({
       entries: all,
       checkpoints,
+      runs: this.runs(),
       speaks: this.speaks(),
       open: (place) => this.turnModel(place),
       keep: async (patterns, role, write = this.address.write) => {
@@ -458,7 +458,7 @@ export class InspectPage extends LitElement {
       <prompt-form .prompt=${this.prompt} .keep=${this.keep} .write=${this.speaks()
         ? this.address.write
         : -1} .capture=${this.capture}
-        .stale=${this.captured !== this.identity} .busy=${this.busy} .disabled=${!this.opened}
+        .stale=${this.captured !== this.identity} .busy=${this.busy} .disabled=${!this.runs()}
         @prompt=${({ detail }: CustomEvent<Prompt>) => {
           this.prompt = detail;
           this.go({ prompt: detail });
@@ -524,6 +524,11 @@ export class InspectPage extends LitElement {
     return (text.kind === "text" ? text.text : text.kind === "summary" ? text.post.post : "").length < 2
       ? null
       : text;
+  }
+
+  /** Whether a text can be run through the model. */
+  private runs(): boolean {
+    return this.opened !== null && this.opened.strays.length === 0;
   }
 
   private speaks(): boolean {

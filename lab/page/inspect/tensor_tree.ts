@@ -1,6 +1,6 @@
 /** <tensor-tree>: every tensor there is, by layer, with search; what was captured of a text below the weights. */
 import { css, html, LitElement, nothing, type PropertyValues } from "lit";
-import type { TensorEntry } from "../../inspect/types.ts";
+import type { StrayTensor, TensorEntry } from "../../inspect/types.ts";
 import { size } from "../numbers.ts";
 import { matches } from "./matches.ts";
 import type { Way } from "./ways.ts";
@@ -19,15 +19,20 @@ export class TensorTree extends LitElement {
   static override properties = {
     entries: { attribute: false },
     ways: { attribute: false },
+    strays: { attribute: false },
     chosen: {},
     sought: { state: true },
   };
   declare entries: readonly TensorEntry[];
+  /** Weights with values that are not finite. */
+  declare strays: readonly StrayTensor[];
   /** To what could be listed and is not. */
   declare ways: readonly Way[];
   /** Id of the tensor on show. */
   declare chosen: string;
   declare private sought: string;
+  /** Whether the ways are on show; they stay so when the model changes. */
+  private opened = false;
 
   static override styles = css`
     :host {
@@ -48,7 +53,7 @@ export class TensorTree extends LitElement {
     }
     .list {
       overflow: auto;
-      max-height: var(--tree-height, calc(100vh - 240px));
+      max-height: var(--tree-height, calc(100vh - 280px));
       border-top: 1px solid var(--rule);
     }
     h2 {
@@ -96,6 +101,9 @@ export class TensorTree extends LitElement {
       text-overflow: ellipsis;
       white-space: nowrap;
     }
+    .stray {
+      color: light-dark(#a8006f, #ff77c8);
+    }
     .shape,
     .bytes {
       color: var(--muted);
@@ -104,8 +112,15 @@ export class TensorTree extends LitElement {
     .bytes {
       text-align: right;
     }
-    .way h2 {
-      color: var(--muted);
+    .ways {
+      max-height: 50vh;
+      overflow: auto;
+      border-bottom: 0;
+    }
+    .ways summary {
+      line-height: 1.5;
+      padding: 4px 0;
+      color: var(--ink);
     }
     .way p {
       margin: 0 0 4px;
@@ -137,6 +152,7 @@ export class TensorTree extends LitElement {
     super();
     this.entries = [];
     this.ways = [];
+    this.strays = [];
     this.chosen = "";
     this.sought = "";
   }
@@ -171,15 +187,23 @@ export class TensorTree extends LitElement {
           : found.length === 0
           ? html`<p>None of ${this.entries.length} tensors is called “${sought}”. A <code>*</code> stands for anything.</p>`
           : nothing}
-        ${sought === "" && this.entries.length > 0 ? this.ways.map((way) => this.way(way)) : nothing}
       </div>
+      ${this.ways.length > 0
+        ? html`
+          <details class="ways" ?open=${this.opened}
+            @toggle=${(event: Event) =>
+              this.opened = (event.target as HTMLDetailsElement).open}><summary>Also to be had: ${this.ways
+              .map(({ title }, i) => i === 0 ? title : title.toLowerCase()).join(", ")}</summary>${this.ways
+              .map((way) => this.way(way))}</details>
+        `
+        : nothing}
     `;
   }
 
   private way({ title, says, acts }: Way) {
     return html`
       <section class="way">
-        <h2>${title} <span>not here</span></h2>
+        <h2>${title}</h2>
         <p>${says}</p>
         ${acts.length > 0
           ? html`<p class="acts">${
@@ -217,10 +241,16 @@ export class TensorTree extends LitElement {
 
   private item(entry: TensorEntry, name: string) {
     const published = entry.published.map((one) => one.name).join(", ");
+    const stray = entry.role === "weight" && this.strays.find((one) => one.name === entry.name);
     return html`
       <button type="button" aria-current=${entry.id === this.chosen ? "true" : "false"}
-        title=${published || entry.name} @click=${() =>
-          this.choose(entry)}><span class="name">${name}</span><span
+        title=${published || entry.name} @click=${() => this.choose(entry)}><span class="name">${name}${stray
+          ? html`
+            <b class="stray" title="${stray.count} values are not finite">× ${stray.count.toLocaleString(
+              "en",
+            )}</b>
+          `
+          : nothing}</span><span
             class="shape">${entry.shape.join("×")}</span><span class="bytes">${size(
               entry.bytes,
             )}</span></button>

@@ -13,6 +13,8 @@ export interface Ground {
   entries: readonly TensorEntry[];
   /** Of the model's run, the newest first. */
   checkpoints: readonly Checkpoint[];
+  /** Whether a text can be run through it. */
+  runs: boolean;
   /** Whether it says what comes next, rather than giving a score. */
   speaks: boolean;
   open(place: string): void;
@@ -27,7 +29,7 @@ const written = 24;
 const named = 4;
 
 /** A way to each kind of tensor that the list does not have. */
-export function waysTo({ entries, checkpoints, speaks, open, keep }: Ground): Way[] {
+export function waysTo({ entries, checkpoints, runs, speaks, open, keep }: Ground): Way[] {
   const has = (role: TensorRole) => entries.some((entry) => entry.role === role);
   const ways: (Way & { role: TensorRole })[] = [
     {
@@ -64,5 +66,5 @@ export function waysTo({ entries, checkpoints, speaks, open, keep }: Ground): Wa
       ],
     },
   ];
-  return ways.filter(({ role }) => !has(role));
+  return ways.filter(({ role }) => !has(role) && (runs || role === "first moment"));
 }

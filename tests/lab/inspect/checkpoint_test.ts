@@ -3,6 +3,7 @@ import { assert, assertAlmostEquals, assertEquals, assertRejects } from "deno-st
 import { diskFiles } from "../../../headless/files.ts";
 import { DamagedFileError } from "../../../lab/bytes.ts";
 import { presetConfig } from "../../../lab/config.ts";
+import { entryOf, readSafetensorsHeader } from "../../../lab/safetensors.ts";
 import { inspectService } from "../../../lab/inspect/service.ts";
 import { assertClose, gpuTest } from "../../kernels/testing.ts";
 import { publicFolder, testBench, trainedIds as ids, trainedRun } from "./bench.ts";
@@ -109,6 +110,54 @@ gpuTest("moments that belong to another model are refused by name", async (gpu) 
       /optimizer.safetensors does not hold the moments of .*: "embedding.0" has no place/.test(error.message),
       error.message,
     );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+gpuTest("weights that are not finite can be looked at, and all else refuses them", async (gpu) => {
+  const folder = await Deno.makeTempDir({ prefix: "precis-inspect-" });
+  try {
+    for await (const { name } of Deno.readDir(`${publicFolder}/demo/base`)) {
+      await Deno.copyFile(`${publicFolder}/demo/base/${name}`, `${folder}/${name}`);
+    }
+    const path = `${folder}/model.safetensors`, header = await readSafetensorsHeader(diskFiles(), path);
+    const bytes = await Deno.readFile(path);
+    const numbers = new DataView(bytes.buffer);
+    const put = (name: string, element: number, value: number) =>
+      numbers.setFloat32(entryOf(header, name).start + 4 * element, value, true);
+    put("model.layers.0.self_attn.k_proj.weight", 130, NaN);
+    put("model.layers.0.self_attn.k_proj.weight", 2, Infinity);
+    put("model.layers.0.self_attn.v_proj.weight", 5, NaN);
+    put("model.norm.weight", 1, -Infinity);
+    await Deno.writeFile(path, bytes);
+
+    const bench = testBench(gpu), inspect = inspectService(bench), text = { kind: "ids", ids } as const;
+    const refusal = 'tensor "model.layers.0.self_attn.k_proj.weight" holds Infinity at element 2';
+    await assertRejects(() => bench.open(folder), DamagedFileError, refusal);
+    const opened = await inspect.open(folder);
+    const { hiddenSize: D, queryHeads, headDim } = opened.config;
+    assertEquals(opened.strays, [
+      { name: "layers.0.attn.qkv.weight", count: 3, size: 128 * D, row: queryHeads * headDim, column: 2 },
+      { name: "norm", count: 1, size: D, row: 0, column: 1 },
+    ]);
+    const seen = await inspect.histogram(`${folder}#weights/layers.0.attn.qkv.weight`);
+    assertEquals([seen.nan, seen.plusInfinity, seen.finite], [2, 1, 128 * D - 3]);
+    const { distance, nonFinite } = await inspect.rowChanges(`${folder}#weights/norm`, "base#weights/norm");
+    assertEquals([distance[0], nonFinite[0]], [0, 1]);
+
+    // Though it is open now.
+    await assertRejects(() => bench.open(folder), DamagedFileError, refusal);
+    for (
+      const run of [
+        () => inspect.capture({ place: folder, text }),
+        () => inspect.alternatives(["base", folder], text),
+        () => inspect.samePrompt("base", folder, text),
+        () => inspect.finite(folder, text),
+      ]
+    ) await assertRejects(run, DamagedFileError, refusal);
+    assertEquals((await inspect.open("base")).strays, []);
+    for (const place of [folder, "base"]) await bench.close(place);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -64,6 +64,19 @@ async function saveFinished(gpu: Gpu, model: Qwen2, folder: string): Promise<voi
   }
 }
 
+/** A copy of the demo's base model in which some elements of a tensor are not what they were. */
+async function poison(folder: string, tensor: string, values: Record<number, number>): Promise<void> {
+  for await (const { name } of Deno.readDir(`${root}public/demo/base`)) {
+    await Deno.copyFile(`${root}public/demo/base/${name}`, `${folder}/${name}`);
+  }
+  const path = `${folder}/model.safetensors`, header = await readSafetensorsHeader(files, path);
+  const { start, dtype } = entryOf(header, tensor);
+  assertEquals(dtype, "F32");
+  const bytes = await Deno.readFile(path), numbers = new DataView(bytes.buffer, start);
+  for (const [element, value] of Object.entries(values)) numbers.setFloat32(4 * Number(element), value, true);
+  await Deno.writeFile(path, bytes);
+}
+
 const view = (page: Page) => page.locator("tensor-view");
 const readout = (page: Page) => view(page).locator(".readout");
 
@@ -396,6 +409,7 @@ browserTest(
         // From a finished model of the run, which has no state of its own, to a checkpoint of it.
         await open(`?model=runs/mine/models/sft&tensor=weights/${name}&keep=cache`);
         await settled(page);
+        await tree.getByText("Also to be had: First and second moments").click();
         await tree.getByRole("button", { name: "sft, step 2: policy" }).click();
         await settled(page);
         const checkpoint = "runs/mine/checkpoints/sft/step-000002/policy";
@@ -459,6 +473,7 @@ browserTest("gradients are a click away, and sum up to what the gradient flow te
     await open(`?tensor=weights/${name}&keep=gradients`);
     await settled(page);
     const tree = page.locator("tensor-tree"), title = page.locator(".title");
+    await tree.getByText("Also to be had").click();
     await tree.locator("section").filter({ hasText: "Gradients of weights" }).getByRole("button").click();
     await title.getByText("weight gradient").waitFor();
     await settled(page);
@@ -480,7 +495,7 @@ browserTest("values that are not finite are counted, and the first is a click aw
     for await (const { name } of Deno.readDir(`${root}public/demo/base`)) {
       await Deno.copyFile(`${root}public/demo/base/${name}`, `${runs}/broken/${name}`);
     }
-    // No file with such values is opened; a weight that is too large makes them on the way.
+    // A weight that is too large makes them on the way.
     const path = `${runs}/broken/model.safetensors`;
     const header = await readSafetensorsHeader(files, path);
     const { start, dtype, shape } = entryOf(header, "model.layers.2.mlp.down_proj.weight");
@@ -507,6 +522,59 @@ browserTest("values that are not finite are counted, and the first is a click aw
     await Deno.remove(runs, { recursive: true });
   }
 });
+
+browserTest(
+  "weights that are not finite are told of, counted and shown, and no text is run through them",
+  async () => {
+    const runs = await Deno.makeTempDir({ prefix: "precis-runs-" });
+    try {
+      const folder = `${runs}/broken`;
+      await Deno.mkdir(folder);
+      await poison(folder, "model.layers.1.mlp.down_proj.weight", { 7: NaN, 300: -Infinity, 9001: NaN });
+      await withPage(async (page, open) => {
+        await open("?model=runs/broken");
+        await settled(page);
+        const notice = page.locator(".strays");
+        assertMatch(await notice.innerText(), /^3 weights are not finite, in one tensor of runs\/broken/);
+        assert(await page.locator("tensor-tree .stray").innerText() === "× 3");
+        await notice.getByRole("button", { name: /layers\.1\.mlp\.down\.weight: 3, the first at \[0, 7\]/ })
+          .click();
+        await settled(page);
+        const query = (name: string) => new URL(page.url()).searchParams.get(name);
+        assertEquals([query("tensor"), query("pins")], ["weights/layers.1.mlp.down.weight", "0.7"]);
+        await readout(page).locator("output").filter({ hasText: "NaN" }).waitFor();
+        assertMatch(await readout(page).innerText(), /0x7fc00000/);
+        await view(page).getByRole("button", { name: "2 NaN, 1 −∞: show the first" }).waitFor();
+        // What is told of the rest is of the rest.
+        const spread = view(page).locator("tensor-histogram");
+        assertMatch(
+          await spread.locator("p").innerText(),
+          /3 not finite, and all else here is of the other 12,285/,
+        );
+        const { values } = await published("base", "model.layers.1.mlp.down_proj.weight");
+        const rest = values.filter((_, i) => ![7, 300, 9001].includes(i));
+        const { rms, min, max } = await property<Histogram>(view(page), "histogram");
+        assertAlmostEquals(rms / Math.sqrt(rest.reduce((sum, v) => sum + v * v, 0) / rest.length), 1, 1e-5);
+        assertEquals([min, max], [Math.min(...rest), Math.max(...rest)]);
+
+        // No text goes through it, in any view; the notebook and all else are refused it as ever.
+        await page.getByRole("tab", { name: "Logit lens" }).click();
+        assert(
+          await page.locator("prompt-form").getByRole("button", { name: "Run", exact: true }).isDisabled(),
+        );
+        await page.getByRole("tab", { name: "Next tokens" }).click();
+        await page.locator("alternatives-view").getByText(
+          /holds NaN at element 7; these weights cannot be used/,
+        )
+          .waitFor();
+        await page.setViewportSize({ width: 400, height: 900 });
+        assertEquals(await axeFindings(page), []);
+      }, { runs });
+    } finally {
+      await Deno.remove(runs, { recursive: true });
+    }
+  },
+);
 
 browserTest("the page is worked by keys alone", async () => {
   await withPage(async (page, open) => {
