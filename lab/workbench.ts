@@ -9,7 +9,9 @@ import type { Gpu } from "../kernels/gpu.ts";
 import { FileAccessError, type Files, joinPath, readJson, sha256OfFile, shown, writeJson } from "./bytes.ts";
 import { isDemoPlace } from "./demo/places.ts";
 import { type Config, presetConfig, readConfig } from "./config.ts";
+import { saveMoments } from "./optimizer_file.ts";
 import { loadQwen2, type Qwen2, readQwen2Config, saveQwen2 } from "./qwen2.ts";
+import type { StageName } from "./report/data.ts";
 import { readStartedRun } from "./run_record.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 import type { Stray } from "./transfer.ts";
@@ -28,6 +30,12 @@ export interface World {
   kept?: { files: Files; folder: string };
 }
 
+/** How far a model's training has come. */
+export interface Trained {
+  stage: StageName;
+  step: number;
+}
+
 /** A model on the device, with what belongs to it. */
 export interface OpenModel {
   place: string;
@@ -44,6 +52,8 @@ export interface OpenModel {
   /** Bytes that were read, where they came from afar. */
   bytes: number;
   milliseconds: number;
+  /** Of a model that is being trained: the stage, and the steps that have been taken. */
+  training?: Trained;
   /** Weights that are not finite, of a model that was opened in spite of them. */
   strays?: readonly Stray[];
 }
@@ -95,13 +105,23 @@ export class Workbench {
 
   /**
    * Keeps a model, so that it is there at the next visit, too; one of the same name is replaced.
+   * @param moments whether AdamW's state is kept beside it, for the inspector: twice the bytes of the weights
    * @returns its place
-   * @throws RangeError for a name that is none, FileAccessError where there is no room
+   * @throws RangeError for a name that is none, or where there is no such state; FileAccessError where there is no room
    */
-  async keep({ gpu, model, source, configuration }: OpenModel, name: string): Promise<string> {
+  async keep(
+    { place: of, gpu, model, source, configuration, training }: OpenModel,
+    name: string,
+    { moments = false }: { moments?: boolean } = {},
+  ): Promise<string> {
     if (!/^[\w-][\w.-]{0,63}$/.test(name)) {
       throw new RangeError(
         `A model cannot be called ${shown(name)}: use up to 64 letters, digits, ".", "-" and "_".`,
+      );
+    }
+    if (moments && !training) {
+      throw new RangeError(
+        `${of} has no moments to keep: only a trainer's model has, until the trainer is freed.`,
       );
     }
     const { kept } = this.world;
@@ -120,6 +140,13 @@ export class Workbench {
       }
       await writeJson(files, joinPath(next, configurationFile), await configuration());
       await saveQwen2(gpu, files, next, model);
+      if (moments) {
+        await writeJson(files, joinPath(next, trainingFile), {
+          stage: training!.stage,
+          step: training!.step,
+        });
+        await saveMoments(gpu, files, next, model);
+      }
     } catch (error) {
       await files.remove(next).catch(() => {});
       throw error;
@@ -190,6 +217,9 @@ export function requireFinite(opened: OpenModel): OpenModel {
 
 /** Beside a model that was kept: the configuration that it was made with. */
 const configurationFile = "precis_config.json";
+
+/** Beside a model that was kept with its moments: how far its training had come. */
+export const trainingFile = "precis_training.json";
 
 async function configurationOf(files: Files, folder: string, place: string): Promise<Config> {
   if (isDemoPlace(place)) return presetConfig("demo");

@@ -254,7 +254,8 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
 
   const keepModel = (model: HeldModel, args: Arguments) => {
     requireStorage(grant);
-    return bench.keep(model.open, args.text(0, "the name"));
+    const moments = args.options(1).only("moments").boolean("moments", false);
+    return bench.keep(model.open, args.text(0, "the name"), { moments });
   };
 
   /** Every method that a cell may call, by kind of thing. */

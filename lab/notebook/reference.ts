@@ -549,9 +549,9 @@ export const reference: readonly ReferenceEntry[] = [
     "of": "Model",
     "name": "keep",
     "kind": "method",
-    "signature": "keep(name: string): Promise<string>",
+    "signature": "keep(name: string, options: { moments?: boolean } = {}): Promise<string>",
     "doc":
-      'Keeps it on this device under a name, in place of an earlier one; opens again with lab.model("kept/NAME"), the place that it gives.',
+      "Keeps it on this device under a name, in place of an earlier one; opens again with lab.model(\"kept/NAME\"), the place that it gives. Of a trainer's model, `moments` keeps AdamW's first and second moments beside it: the inspector shows them at that place.",
   },
   {
     "of": "Tensor",

@@ -2,6 +2,9 @@
 import { html, nothing } from "lit";
 import { type Checkpoint, demoModels, runOfPlace } from "./places.ts";
 
+/** Kept models that have a button of their own; the field completes the names of all. */
+const mostKept = 4;
+
 /**
  * @param offered places that can be opened
  * @param checkpoints of the run that the model is of
@@ -13,6 +16,7 @@ export function modelChooser(
   turn: (model: string) => void,
 ) {
   const ships = demoModels as readonly string[];
+  const kept = offered.filter((place) => place.startsWith("kept/")).slice(0, mostKept);
   const open = (event: Event) => {
     event.preventDefault();
     const { elements } = event.target as HTMLFormElement;
@@ -23,6 +27,11 @@ export function modelChooser(
       ${demoModels.filter((name) => offered.includes(name) || name === model).map((name) =>
         html`
           <button type="button" class="role-${name}" aria-pressed=${name === model}
+            @click=${() => turn(name)}>${name}</button>
+        `
+      )}${kept.map((name) =>
+        html`
+          <button type="button" aria-pressed=${name === model} title="Kept by a notebook of this browser"
             @click=${() => turn(name)}>${name}</button>
         `
       )}</div>

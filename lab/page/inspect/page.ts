@@ -112,8 +112,9 @@ export class InspectPage extends LitElement {
     addEventListener("popstate", this.onPop);
     document.addEventListener("keydown", this.onKey);
     this.lookedUp = this.shippedPrompt();
-    offeredPlaces().then((offered) => this.offered = offered);
-    if ("gpu" in navigator) this.open();
+    const engine = "gpu" in navigator ? this.running().engine : null;
+    offeredPlaces(engine).then((offered) => this.offered = offered);
+    if (engine) this.open();
   }
 
   override disconnectedCallback(): void {

@@ -1,5 +1,6 @@
 /** Which models there are to choose from: those that ship with the demo, and those of the runs that the server tells of. */
 import { demoPlaces } from "../../demo/places.ts";
+import type { Engine } from "../engine.ts";
 
 export const demoModels = demoPlaces;
 
@@ -8,12 +9,15 @@ export const modelName = (place: string) => place.split("/").filter(Boolean).sli
 
 const stages = ["sft", "reward", "ppo"];
 
-/** Places that answer, the demo's first. Servers of static files may not tell of runs; then there are none. */
-export async function offeredPlaces(): Promise<string[]> {
+/**
+ * Places that answer, the demo's first. Servers of static files may not tell of runs; then there are none.
+ * @param engine tells what notebooks have kept in this browser
+ */
+export async function offeredPlaces(engine: Engine | null): Promise<string[]> {
   const shipped = await Promise.all(
     demoPlaces.map(async (place) => await isThere(`demo/${place}/config.json`) ? [place] : []),
   );
-  return [...shipped.flat(), ...await placesOfRuns()];
+  return [...shipped.flat(), ...await placesOfRuns(), ...engine ? await keptPlaces(engine) : []];
 }
 
 async function placesOfRuns(): Promise<string[]> {
@@ -23,6 +27,15 @@ async function placesOfRuns(): Promise<string[]> {
       ["runs", path, "models", stage].filter(Boolean).join("/")
     )
   );
+}
+
+async function keptPlaces({ lab, unlessLost }: Engine): Promise<string[]> {
+  try {
+    const { models } = await unlessLost(lab.storage.look());
+    return models.map(({ name }) => `kept/${name}`);
+  } catch {
+    return []; // Some browsers keep nothing for private windows.
+  }
 }
 
 /** The run that a place belongs to, as an address: `runs/demo`; null where it is of none. */

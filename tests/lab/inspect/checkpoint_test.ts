@@ -1,7 +1,8 @@
 /** A checkpoint of a run, with its optimiser's state, beside the model that it was begun from. */
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { diskFiles } from "../../../headless/files.ts";
-import { DamagedFileError } from "../../../lab/bytes.ts";
+import { DamagedFileError, memoryFiles } from "../../../lab/bytes.ts";
+import { Workbench } from "../../../lab/workbench.ts";
 import { presetConfig } from "../../../lab/config.ts";
 import { entryOf, readSafetensorsHeader } from "../../../lab/safetensors.ts";
 import { inspectService } from "../../../lab/inspect/service.ts";
@@ -82,6 +83,55 @@ gpuTest("a checkpoint's moments are looked at tensor by tensor, and its next upd
     await inspect.tensors("base"); // whoever asks next finds the place closed
     assertEquals(gpu.memory.plan().filter(({ name }) => /Moment of/.test(name)), []);
     await bench.close("base");
+    model.parameters.drop();
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+gpuTest("a model that is kept with its moments is looked at as its checkpoint is", async (gpu) => {
+  const folder = await Deno.makeTempDir({ prefix: "precis-inspect-" });
+  try {
+    const model = await trainedRun(gpu, folder), checkpoint = `${folder}/checkpoints/sft/step-000002/policy`;
+    const { world } = testBench(gpu), memory = memoryFiles();
+    const locate: typeof world.locate = (place) =>
+      place.startsWith("kept/") ? { files: memory, folder: place } : world.locate(place);
+    const bench = new Workbench({ ...world, locate, kept: { files: memory, folder: "kept" } });
+    const inspect = inspectService(bench), base = await bench.open("base");
+    const open = { ...base, model, training: { stage: "sft" as const, step: 2 } };
+    assertEquals(await bench.keep(open, "mine"), "kept/mine");
+    assertEquals((await inspect.tensors("kept/mine")).filter(({ role }) => role !== "weight"), []);
+    await bench.close("kept/mine");
+    await bench.keep(open, "mine", { moments: true });
+    const names = (await inspect.tensors("kept/mine")).map(({ id }) => id.slice(id.indexOf("#")));
+    assertEquals(
+      names,
+      (await inspect.tensors(checkpoint)).map(({ id }) => id.slice(id.lastIndexOf("#"))),
+    );
+    for (const name of names.filter((name) => /Moment\/(embedding|layers.2.attn)/.test(name))) {
+      const all = { row0: 0, row1: 64, column0: 0, column1: 64 };
+      const [kept, saved] = await Promise.all(
+        ["kept/mine", checkpoint].map((place) => inspect.values(place + name, all)),
+      );
+      assertEquals(kept.values, saved.values, name);
+    }
+    // The next update is told alike, at the same step; the run's folder, which tells no configuration, has the published one.
+    const captured = async (place: string) => {
+      const { id, flow } = await inspect.capture({
+        place,
+        text: { kind: "ids", ids },
+        gradients: true,
+        patterns: [],
+        queryLoss: true,
+      });
+      await inspect.release(id);
+      const { learningRate } = (await (await bench.open(place)).configuration()).sft;
+      return flow!.weights.map(({ updateRatio }) => updateRatio / learningRate);
+    };
+    const [kept, saved] = [await captured("kept/mine"), await captured(checkpoint)];
+    assert(kept.every((ratio) => ratio > 0));
+    assertClose(kept, saved, 1e-4);
+    for (const place of bench.places()) await bench.close(place);
     model.parameters.drop();
   } finally {
     await Deno.remove(folder, { recursive: true });
