@@ -212,7 +212,12 @@ export class NotebookPage extends LitElement implements Commands {
   }
 
   private openFile(file: File) {
-    return this.take(async () => await openForeign(file.name, new Uint8Array(await file.arrayBuffer())), "");
+    const bytes = file.arrayBuffer().catch(() => {
+      throw new Error(
+        `${file.name} cannot be read: it is a folder, or has gone meanwhile. A notebook is one file, .ipynb.`,
+      );
+    });
+    return this.take(async () => await openForeign(file.name, new Uint8Array(await bytes)), "");
   }
 
   private readonly onChoice = async ({ detail }: CustomEvent<OpenChoice>) => {
