@@ -357,7 +357,8 @@ export class Lab {
 
   /**
    * Keeps a proof of a value in the notebook, for whoever runs it again. Tier A: the same everywhere; B, the default for what was computed:
-   * the same bits on the same stack, within the tolerance elsewhere; C: within the tolerance.
+   * the same bits on the same stack, within the tolerance elsewhere; C: within the tolerance. Lists and records of numbers that are given a
+   * tolerance count as computed, all else that is no tensor and no number is of tier A.
    */
   async record(
     name: string,

@@ -30,6 +30,7 @@ import { type TensorTree } from "./tensor_tree.ts";
 import "./tensor_tree.ts";
 import "./tensor_view.ts";
 import { usualTensorView } from "./tensor_view_state.ts";
+import { whereWebGpuIs } from "../webgpu.ts";
 
 /** Models up to so many parameters are run through a text without being asked to, gradients and all. */
 const small = 2e7;
@@ -338,8 +339,8 @@ export class InspectPage extends LitElement {
     if (!("gpu" in navigator)) {
       return html`
         <p
-          class="notice">This browser has no WebGPU, and all that is shown here is computed with it. Chrome and Edge have it,
-                Safari from 26 on, and Firefox on Windows and on Macs with Apple chips. It also needs a secure address: https, or localhost.</p>
+          class="notice">This browser has no WebGPU, and all that is shown here is computed with it. ${whereWebGpuIs} <a
+          href="./">Notebooks</a> with what is stored in them and <a href="./runs.html">runs</a> can be read without.</p>
       `;
     }
     const { address, entry, opened } = this;
