@@ -244,7 +244,7 @@ export const reference: readonly ReferenceEntry[] = [
     "signature":
       "record(name: string, value: unknown, options: { tier?: Tier; tolerance?: Partial<Tolerance>; margins?: number[] } = {}): Promise<void>",
     "doc":
-      "Keeps a proof of a value in the notebook, for whoever runs it again. Tier A: the same everywhere; B, the default for what was computed: the same bits on the same stack, within the tolerance elsewhere; C: within the tolerance. Of token ids that were chosen greedily, `margins` are how far each one's logit was above the second best, as the tokens of `summarise` have it: where another adapter chooses otherwise, it is told how near a choice that was.",
+      "Keeps a proof of a value in the notebook, for whoever runs it again. Tier A: the same everywhere; B, the default for what was computed: the same bits on the same stack, within the tolerance elsewhere; C: within the tolerance. Lists and records of numbers that are given a tolerance count as computed, all else that is no tensor and no number is of tier A. Of token ids that were chosen greedily, `margins` are how far each one's logit was above the second best, as the tokens of `summarise` have it: where another adapter chooses otherwise, it is told how near a choice that was.",
   },
   {
     "of": "lab",

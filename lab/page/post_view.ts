@@ -262,8 +262,7 @@ export class PostView extends LitElement {
       return html`
         <p
           class="notice">This browser has no WebGPU, so nothing new can be computed here; what is on show was computed ahead of
-          time. Chrome and Edge have it, Safari from 26 on, and Firefox on Windows and on Macs with Apple chips. It also needs a secure
-          address: https, or localhost.</p>
+          time.</p>
       `;
     }
     if (!this.trouble) return nothing;

@@ -66,11 +66,16 @@ async function tagAt(url: string): Promise<string | null> {
   return answer.ok ? answer.headers.get("etag") : null;
 }
 
+/** There is no device to be had in this browser, whatever is done. */
+class NoGpuError extends Error {
+  override name = "NoGpuError";
+}
+
 /** Chromium's WebGPU is Dawn; every other browser has one of its own. */
 async function openBrowserGpu(): Promise<Gpu> {
-  if (!navigator.gpu) throw new Error("This browser has no WebGPU in workers.");
+  if (!navigator.gpu) throw new NoGpuError("This browser has no WebGPU in workers.");
   if (!await navigator.gpu.requestAdapter()) {
-    throw new Error(
+    throw new NoGpuError(
       "This browser has WebGPU but finds no graphics adapter for it; look at its page chrome://gpu or about:support.",
     );
   }

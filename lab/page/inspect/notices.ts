@@ -1,12 +1,13 @@
 /** What is said above everything: that something went wrong, or that a model is not as it should be. */
 import { html, nothing } from "lit";
 import type { StrayTensor } from "../../inspect/types.ts";
+import { whereWebGpuIs } from "../webgpu.ts";
 
 export function noWebGpu() {
   return html`
     <p
-      class="notice">This browser has no WebGPU, and all that is shown here is computed with it. Chrome and Edge have it,
-            Safari from 26 on, and Firefox on Windows and on Macs with Apple chips. It also needs a secure address: https, or localhost.</p>
+      class="notice">This browser has no WebGPU, and all that is shown here is computed with it. ${whereWebGpuIs} <a
+        href="./">Notebooks</a> with what is stored in them and <a href="./runs.html">runs</a> can be read without.</p>
   `;
 }
 

@@ -221,7 +221,7 @@ export class OpenDialog extends LitElement {
       <section><h3>Yours, in this browser</h3>
         ${
       mine.length === 0
-        ? html`
+        ? this.trouble ? html`<p class="hint">None can be kept.</p>` : html`
           <p
             class="hint">None yet. “New” begins one, and a file or a link that is opened and changed is kept here too.</p>
         `

@@ -22,11 +22,13 @@ import {
   openShipped,
   shippedNotebooks,
 } from "./library.ts";
+import { rememberRunning, wasCutOff } from "./cut_off.ts";
 import { type CellKind, OpenNotebook } from "./open_notebook.ts";
 import type { OutputContext } from "./outputs.ts";
 import { Runner } from "./runner.ts";
 import { barView, type Notice, noticesView, outlineView } from "./shell.ts";
 import { forgetNotebook, keptNotebooks } from "./storage.ts";
+import { whereWebGpuIs } from "../webgpu.ts";
 
 /** The model that the address names in place of those of the posts. */
 const askedModel = (() => {
@@ -35,8 +37,7 @@ const askedModel = (() => {
 })();
 
 const noGpu =
-  "This browser has no WebGPU: cells that need the GPU cannot run here, and everything that is stored can be read. Chrome and Edge " +
-  "have it, Safari from 26 on, and Firefox on Windows and on Macs with Apple chips. It also needs a secure address: https, or localhost.";
+  `This browser has no WebGPU: cells that need the GPU cannot run here, and everything that is stored can be read. ${whereWebGpuIs}`;
 
 /** A notebook that is open, with what belongs to it. */
 interface Opened {
@@ -80,7 +81,10 @@ export class NotebookPage extends LitElement implements Commands {
     ["hashchange", () => this.openAddress()],
     ["dragover", (event: DragEvent) => this.onDrag(event)],
     ["drop", (event: DragEvent) => this.onDrag(event)],
-    ["beforeunload", (event: BeforeUnloadEvent) => this.keeping.state !== "kept" && event.preventDefault()],
+    [
+      "beforeunload",
+      (event: BeforeUnloadEvent) => (this.busy || this.keeping.state !== "kept") && event.preventDefault(),
+    ],
     ["online", () => this.offline = false],
     ["offline", () => this.offline = true],
   ];
@@ -177,10 +181,18 @@ export class NotebookPage extends LitElement implements Commands {
       open,
       grant,
       !found.stranger,
-      () => this.version++,
+      () => {
+        this.version++;
+        rememberRunning(id, runner.busy);
+      },
       (said, remedy) => this.trouble(said, remedy),
     );
     this.opened = { found, open, runner, keeper };
+    if (wasCutOff(id)) {
+      this.say(
+        "The page was left while cells ran. What they had not come to the end of is as it was before; Run all begins anew.",
+      );
+    }
     this.reading = !id.startsWith("own-");
     this.selected = notebook.cells[0]?.id ?? "";
     document.title = `${open.title} · Précis`;
@@ -213,7 +225,12 @@ export class NotebookPage extends LitElement implements Commands {
   }
 
   private openFile(file: File) {
-    return this.take(async () => await openForeign(file.name, new Uint8Array(await file.arrayBuffer())), "");
+    const bytes = file.arrayBuffer().catch(() => {
+      throw new Error(
+        `${file.name} cannot be read: it is a folder, or has gone meanwhile. A notebook is one file, .ipynb.`,
+      );
+    });
+    return this.take(async () => await openForeign(file.name, new Uint8Array(await bytes)), "");
   }
 
   private readonly onChoice = async ({ detail }: CustomEvent<OpenChoice>) => {

@@ -318,6 +318,12 @@ export class Runner {
       const request = { id, compiled, seed, label: `cell ${position}`, knobs: this.knobs.get(id), imports };
       const { status, milliseconds, outputs, values } = await engine.unlessLost(kernel.run(request, heard));
       Object.assign(run, { status: status === "ok" ? "ok" : "failed", outputs, values });
+      const error = outputs.find((one) => one.output_type === "error");
+      if (error?.ename === "NoGpuError" && before.length > 0) {
+        this.trouble(`${error.evalue} Cell ${position} could not run; what is stored of it stays.`);
+        lost = true;
+        return run;
+      }
       if (status === "ok") this.live.add(id);
       else this.faults.set(id, faultsIn(outputs));
       const gpuMilliseconds = await engine.unlessLost(engine.lab.notebook.gpuMilliseconds(id));

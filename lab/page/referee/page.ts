@@ -7,6 +7,7 @@ import { formatTldrQuery } from "../../query.ts";
 import type { Position } from "../../referee.ts";
 import { type Engine, startEngine } from "../engine.ts";
 import { duration, nats } from "../numbers.ts";
+import { whereWebGpuIs } from "../webgpu.ts";
 import type { refereeService } from "./service.ts";
 
 type Verdict = Awaited<ReturnType<ReturnType<typeof refereeService>["compare"]>>;
@@ -282,7 +283,7 @@ export class RefereePage extends LitElement {
           <p class="doing" role="status">${this.doing ? `${this.doing} …` : ""}</p></div>
         ${webgpu
           ? nothing
-          : html`<p class="trouble">This browser has no WebGPU, so our engine cannot run here.</p>`}
+          : html`<p class="trouble">This browser has no WebGPU, so our engine cannot run here. ${whereWebGpuIs}</p>`}
         ${this.trouble ? html`<p class="trouble" role="alert">${this.trouble}</p>` : nothing}
       </form>
       ${this.verdict

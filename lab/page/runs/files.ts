@@ -109,28 +109,51 @@ export function filesOfInput(list: FileList): Map<string, File> {
   return new Map(Array.from(list, (file) => [file.webkitRelativePath || file.name, file]));
 }
 
-/** The files of what was dropped: folders with all that is in them. */
-export async function filesOfDrop(data: DataTransfer): Promise<Map<string, File>> {
-  const files = new Map<string, File>();
-  const walk = async (entry: FileSystemEntry, path: string): Promise<void> => {
-    if (entry.isFile) {
-      files.set(
-        path,
-        await new Promise((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject)),
-      );
-      return;
-    }
-    const reader = (entry as FileSystemDirectoryEntry).createReader();
-    for (;;) {
-      const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
-        reader.readEntries(resolve, reject)
-      );
-      if (some.length === 0) return;
-      for (const one of some) await walk(one, `${path}/${one.name}`);
-    }
-  };
+/** What was dropped: the files by path, and the paths of what could not be read. */
+export interface Dropped {
+  files: Map<string, File>;
+  unreadable: string[];
+}
+
+/**
+ * The files of what was dropped: folders with all that is in them. What cannot be read, or is gone meanwhile, is left out and named.
+ * @param found is told how many files there are so far
+ */
+export function filesOfDrop(data: DataTransfer, found: (count: number) => void): Promise<Dropped> {
   // All entries are taken before the first wait: afterwards the browser has taken them back.
   const entries = Array.from(data.items, (item) => item.webkitGetAsEntry());
-  for (const entry of entries) if (entry) await walk(entry, entry.name);
-  return files;
+  return filesOfEntries(entries.filter((entry) => entry !== null), found);
+}
+
+/** The files of entries and of what is in them. */
+export async function filesOfEntries(
+  entries: readonly FileSystemEntry[],
+  found: (count: number) => void,
+): Promise<Dropped> {
+  const files = new Map<string, File>(), unreadable: string[] = [];
+  const walk = async (entry: FileSystemEntry, path: string): Promise<void> => {
+    try {
+      if (entry.isFile) {
+        files.set(
+          path,
+          await new Promise((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject)),
+        );
+        return;
+      }
+      const reader = (entry as FileSystemDirectoryEntry).createReader();
+      for (;;) {
+        // A folder is told of in parts, of a hundred names each in some browsers.
+        const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+          reader.readEntries(resolve, reject)
+        );
+        if (some.length === 0) return;
+        await Promise.all(some.map((one) => walk(one, `${path}/${one.name}`)));
+        found(files.size);
+      }
+    } catch {
+      unreadable.push(path);
+    }
+  };
+  for (const entry of entries) await walk(entry, entry.name);
+  return { files, unreadable: unreadable.sort() };
 }

@@ -19,10 +19,11 @@ import type { RunCurves } from "./curves.ts";
 import "./episodes.ts";
 import type { RunEpisodes } from "./episodes.ts";
 import { evaluationTables } from "./evaluation.ts";
+import { type PickedRun, pickedRuns } from "./picked.ts";
 import "./plane.ts";
 import "./samples.ts";
 import type { RunSamples } from "./samples.ts";
-import { runFolders, type WatchedRun, watchPicked, watchUrl } from "./watch.ts";
+import { type WatchedRun, watchPicked, watchUrl } from "./watch.ts";
 
 const tabs = ["sft", "reward", "ppo", "evaluate", "samples", "episodes", "configuration"] as const;
 type Tab = typeof tabs[number];
@@ -69,17 +70,20 @@ export class PrecisRuns extends LitElement {
     tab: { state: true },
     help: { state: true },
     dropping: { state: true },
+    looking: { state: true },
     tick: { state: true },
     trouble: { state: true },
   };
   /** What the server has; null where it does not tell. */
   declare private listed: ListedRun[] | null | undefined;
-  declare private picked: Map<string, File>;
+  declare private picked: PickedRun[];
   declare private open: WatchedRun[];
   /** Null for the usual: the last stage with figures. */
   declare private tab: Tab | null;
   declare private help: boolean;
   declare private dropping: boolean;
+  /** Files that were found so far in what was dropped; null where nothing is being looked through. */
+  declare private looking: number | null;
   /** Grows with every change of an open run, and now and then. */
   declare private tick: number;
   declare private trouble: string;
@@ -88,10 +92,11 @@ export class PrecisRuns extends LitElement {
 
   constructor() {
     super();
-    this.picked = new Map();
+    this.picked = [];
     this.open = [];
     this.tab = null;
     this.help = this.dropping = false;
+    this.looking = null;
     this.tick = 0;
     this.trouble = "";
   }
@@ -134,8 +139,8 @@ export class PrecisRuns extends LitElement {
     this.keepAddress();
   }
 
-  private openPicked(folder: string) {
-    this.open = [...this.open, watchPicked(this.picked, folder, this.open, this.changed)];
+  private openPicked(picked: PickedRun) {
+    this.open = [...this.open, watchPicked(picked, this.open, this.changed)];
   }
 
   private close(run: WatchedRun) {
@@ -165,14 +170,24 @@ export class PrecisRuns extends LitElement {
     return (["ppo", "reward", "sft"] as const).find((stage) => stages.has(stage)) ?? "ppo";
   }
 
-  private take(files: Map<string, File>) {
-    const folders = runFolders(files);
-    this.trouble = folders.length > 0
+  /** @param unreadable paths of what was picked as well */
+  private async take(files: Map<string, File>, unreadable: readonly string[] = []) {
+    const runs = await pickedRuns(files, this.picked);
+    const lacks = unreadable.length === 0
+      ? ""
+      : `${unreadable.length === 1 ? "" : `${unreadable.length} files or folders, such as `}${
+        unreadable[0]
+      }, could not be read: ${runs.length > 0 ? "what is shown lacks them." : "may this browser read them?"}`;
+    const none = runs.length > 0
       ? ""
       : "There is no run.json in what was picked: pick a run's folder, or one with several of them.";
-    if (folders.length === 0) return;
-    this.picked = new Map([...this.picked, ...files]);
-    if (!this.open.some(({ key }) => key === `picked:${folders[0]}`)) this.openPicked(folders[0]);
+    this.trouble = [none, lacks].filter((said) => said).join(" ");
+    if (runs.length === 0) return;
+    const again = ({ key }: { key: string }) => runs.some((run) => run.key === key);
+    const reopened = this.open.filter(again).map(({ key }) => key);
+    for (const run of this.open.filter(again)) this.close(run);
+    this.picked = [...this.picked.filter((one) => !again(one)), ...runs];
+    for (const run of runs) if (run === runs[0] || reopened.includes(run.key)) this.openPicked(run);
   }
 
   // ---- keys and drops ----
@@ -210,7 +225,11 @@ export class PrecisRuns extends LitElement {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
     this.dropping = event.type === "dragover";
-    if (event.type === "drop") this.take(await filesOfDrop(event.dataTransfer));
+    if (event.type !== "drop") return;
+    this.looking = 0;
+    const { files, unreadable } = await filesOfDrop(event.dataTransfer, (count) => this.looking = count);
+    this.looking = null;
+    await this.take(files, unreadable);
   };
 
   // ---- what is seen ----
@@ -222,6 +241,11 @@ export class PrecisRuns extends LitElement {
         <section class="list" aria-label="Runs at hand">${this.runList()}</section>
         <section class="board" aria-label="Open runs">
           <h1 class="sr">Runs</h1>
+          ${this.looking === null
+            ? nothing
+            : html`<p class="hint" role="status">Looking through what was dropped: ${
+              groupThousands(this.looking)
+            } files so far.</p>`}
           ${this.trouble ? html`<p class="trouble" role="alert">${this.trouble}</p>` : nothing}
           ${this.open.length === 0
             ? this.welcome()
@@ -332,7 +356,6 @@ export class PrecisRuns extends LitElement {
     const isOpen = (key: string) => this.open.find((one) => one.key === key);
     const shown = new Set((this.listed ?? []).map((run) => keyOf(run)));
     const foreign = this.open.filter(({ key, url }) => url && !shown.has(key));
-    const folders = runFolders(this.picked);
     const row = (key: string, name: string, tell: unknown, open: () => void) => {
       const run = isOpen(key);
       return html`
@@ -366,13 +389,8 @@ export class PrecisRuns extends LitElement {
         ${foreign.map((run) =>
           row(run.key, run.name, html`<small>${new URL(run.url!).host}</small>`, () => {})
         )}
-        ${folders.map((folder) =>
-          row(
-            `picked:${folder}`,
-            folder || "picked folder",
-            html`<small>from this computer</small>`,
-            () => this.openPicked(folder),
-          )
+        ${this.picked.map((run) =>
+          row(run.key, run.name, html`<small>from this computer</small>`, () => this.openPicked(run))
         )}
       </ul>
       <div class="ways">

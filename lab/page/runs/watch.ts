@@ -2,6 +2,7 @@
 import { openRun, type SeenRun } from "../../runs/run.ts";
 import { pickedFiles, servedFiles } from "./files.ts";
 import { runColours } from "./colours.ts";
+import type { PickedRun } from "./picked.ts";
 
 /** A run that is open. */
 export interface WatchedRun {
@@ -109,15 +110,14 @@ export function watchUrl(address: string, others: readonly WatchedRun[], changed
 
 /** Opens a run of a picked folder; such a folder is read as it was then. */
 export function watchPicked(
-  picked: ReadonlyMap<string, File>,
-  folder: string,
+  { key, name, files, folder }: PickedRun,
   others: readonly WatchedRun[],
   changed: () => void,
 ): WatchedRun {
-  const { seen, refresh } = openRun(pickedFiles(picked), folder, Date.now);
+  const { seen, refresh } = openRun(pickedFiles(files), folder, Date.now);
   const run: WatchedRun = {
-    key: `picked:${folder}`,
-    name: folder || "picked folder",
+    key,
+    name,
     ...markFor(others),
     seen,
     received: 0,
@@ -129,10 +129,4 @@ export function watchPicked(
     (error) => run.trouble = { said: error.message, since: Date.now(), again: Infinity },
   ).finally(changed);
   return run;
-}
-
-/** The folders of picked files that are run directories. */
-export function runFolders(picked: ReadonlyMap<string, File>): string[] {
-  return [...picked.keys()].filter((path) => /(^|\/)run\.json$/.test(path))
-    .map((path) => path.replace(/\/?run\.json$/, "")).sort();
 }

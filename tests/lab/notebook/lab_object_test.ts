@@ -2,6 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertRejects } from "deno-st
 import { rmsnormReference } from "../../../kernels/rmsnorm.ts";
 import { swigluReference } from "../../../kernels/swiglu.ts";
 import { sha256Of } from "../../../lab/bytes.ts";
+import { compareValues } from "../../../lab/notebook/digests.ts";
 import { Tensor } from "../../../lab/notebook/handles.ts";
 import { assertClose, assertGradient, normals } from "../../kernels/testing.ts";
 import { labTest, testCell } from "./lab_testing.ts";
@@ -243,6 +244,31 @@ labTest("a stranger's notebook gets what it was granted", async ({ lab }) => {
   const y = await lab.ops.scale(x, 2);
   await assertRejects(() => lab.ops.scale(y, 2), Error, "on the device");
 }, { models: [], network: [], deviceBytes: 2 << 20 });
+
+labTest(
+  "records of numbers are held to the tolerance that they are given, on another stack",
+  async ({ lab, cells }) => {
+    const tolerance = { absolute: 0.05, relative: 0 };
+    await lab.record("measured", { loss: 0.5, accuracy: 0.75 }, { tolerance });
+    await lab.record("measured", { accuracy: 0.76, loss: 0.5 }, { tolerance });
+    await lab.record("measured", { accuracy: 0.85, loss: 0.5 }, { tolerance });
+    await lab.record("list", [1, 2], { tolerance });
+    await lab.record("exact", { loss: 0.5 });
+    const [stored, near, far, list, exact] = cells.current.records;
+    assertEquals([stored.tier, list.tier, exact.tier], ["B", "B", "A"]);
+    assertEquals(stored.sketch!.samples, [0.75, 0.5]);
+    const elsewhere = (found: typeof near) =>
+      compareValues(stored, { ...found, stack: "0".repeat(64) }).verdict;
+    assertEquals([elsewhere(near), elsewhere(far)], ["verified", "differs"]);
+    // On its own stack it must be the same to the bit.
+    assertEquals(compareValues(stored, near).verdict, "differs");
+    await assertRejects(
+      () => lab.record("words", { said: "yes" }, { tolerance }),
+      TypeError,
+      "should be numbers",
+    );
+  },
+);
 
 labTest("no time on the GPU, no GPU", async ({ lab }) => {
   await assertRejects(() => lab.tensor([1]), Error, "has used its 0 s of GPU time");

@@ -46,7 +46,7 @@ export async function withNotebook(
     const page = await context.newPage();
     page.setDefaultTimeout(60_000);
     page.on("pageerror", (error) => faults.push(String(error)));
-    if (without) await page.addInitScript(() => delete (Navigator.prototype as { gpu?: GPU }).gpu);
+    if (without) await withoutWebGpu(context);
     const address = `http://localhost:${server.addr.port}/`;
     const open = async (query = "") => {
       await page.goto(address + query);
@@ -58,6 +58,16 @@ export async function withNotebook(
     await context.close();
     await unplug();
   }
+}
+
+/** As in a browser that has none, neither in pages nor in workers. */
+async function withoutWebGpu(context: BrowserContext): Promise<void> {
+  await context.addInitScript(() => delete (Navigator.prototype as { gpu?: GPU }).gpu);
+  await context.route(/assets\/worker-[^/]*\.js$/, async (route) => {
+    const response = await route.fetch();
+    const first = "delete Object.getPrototypeOf(navigator).gpu;\n";
+    await route.fulfill({ response, body: first + await response.text() });
+  });
 }
 
 /** The page's files, each with its type and its length. */

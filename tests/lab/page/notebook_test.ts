@@ -337,11 +337,42 @@ browserTest("without WebGPU the notebook is read, and what needs no GPU runs", a
   await withNotebook(async ({ page, open }) => {
     await open();
     await page.locator(".notices .notice").filter({ hasText: "This browser has no WebGPU" }).waitFor();
+    // What would only fail does not take the place of what is stored.
+    const stored = await savedFile(page);
+    await page.getByRole("button", { name: "Run all", exact: true }).click();
+    await page.locator(".notices .notice").filter({ hasText: /Cell \d could not run; what is stored of it/ })
+      .waitFor();
     assertMatch(await page.locator("post-view .text").first().innerText(), /birthday/);
+    assertEquals(await savedFile(page), stored);
     await writeNotebook(page, "6 * 7");
     await runAll(page);
     assertEquals(await outputOf(page, 2), "42");
   }, { without: "WebGPU" });
+});
+
+browserTest("a run that leaving the page cut off is told of, once", async () => {
+  await withNotebook(async ({ page, open }) => {
+    await open();
+    await writeNotebook(page, "1", "for (;;);");
+    await page.waitForFunction(() =>
+      document.querySelector(".bar .hint")?.textContent === "kept in this browser"
+    );
+    await page.getByRole("button", { name: "Run all", exact: true }).click();
+    await cell(page, 3).locator("section.running").waitFor();
+    // Whoever leaves is asked first.
+    const asked = Promise.withResolvers<string>();
+    page.once("dialog", (dialog) => {
+      asked.resolve(dialog.type());
+      dialog.accept();
+    });
+    await page.reload();
+    assertEquals(await asked.promise, "beforeunload");
+    await page.getByText("The page was left while cells ran.").waitFor();
+    assertEquals(await outputOf(page, 2), "1");
+    await page.reload();
+    await page.locator("notebook-cell").first().waitFor();
+    assertEquals(await page.getByText("The page was left while cells ran.").count(), 0);
+  });
 });
 
 browserTest("once loaded, the page goes on without its server", async () => {

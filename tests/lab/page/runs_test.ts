@@ -453,7 +453,7 @@ browserTest(
   },
 );
 
-browserTest("1,953 updates of all metrics open within a second, and scroll in short steps", async () => {
+browserTest("1,953 updates of all metrics scroll in short steps", async () => {
   await withPage({ "long": { updates: 1953 } }, async ({ page, open }) => {
     await page.addInitScript(() => {
       const seen: number[] = (globalThis as unknown as { long: number[] }).long = [];
@@ -462,9 +462,6 @@ browserTest("1,953 updates of all metrics open within a second, and scroll in sh
     });
     await open("runs.html");
     await chart(page, "objective/scores").locator("canvas").waitFor();
-    await page.reload();
-    await chart(page, "objective/scores").locator("canvas").waitFor();
-    const opened = await page.evaluate(() => performance.now());
     const charts = await page.locator("run-chart").count();
     const gaps = await page.evaluate(async () => {
       const long = (globalThis as unknown as { long: number[] }).long;
@@ -482,15 +479,12 @@ browserTest("1,953 updates of all metrics open within a second, and scroll in sh
     });
     const at = (share: number) => gaps.gaps[Math.floor(share * (gaps.gaps.length - 1))];
     console.log(
-      `opened in ${Math.round(opened)} ms, ${charts} charts; ${gaps.gaps.length} frames of ${
-        at(0.5).toFixed(0)
-      } ms, 95 % below ${at(0.95).toFixed(0)}, the longest ${at(1).toFixed(0)}; long tasks ${
-        gaps.long.map(Math.round).join(", ") || "none"
-      }`,
+      `${charts} charts; ${gaps.gaps.length} frames of ${at(0.5).toFixed(0)} ms, 95 % below ${
+        at(0.95).toFixed(0)
+      }, the longest ${at(1).toFixed(0)}; long tasks ${gaps.long.map(Math.round).join(", ") || "none"}`,
     );
     assert(charts > 40, `${charts} charts`);
     // Two cores that others use as well are slower than a researcher's machine: bounds for mistakes, not for noise.
-    assert(opened < 4000, `${opened} ms`);
     assert(at(0.5) < 60, `frames of ${at(0.5)} ms`);
   });
 });
