@@ -8,7 +8,7 @@ import type { Histogram } from "../../../lab/inspect/types.ts";
 import { sftTrainer } from "../../../lab/live/sft.ts";
 import { parseNotebook, serialiseNotebook } from "../../../lab/notebook/ipynb.ts";
 import { testBench } from "../notebook/lab_testing.ts";
-import { browserTest, closeBrowser } from "./browser.ts";
+import { browserTest, closeBrowser, gpuWorkerOf } from "./browser.ts";
 import {
   cell,
   idle,
@@ -315,9 +315,7 @@ browserTest("a lost device is said, and the notebook runs again on another", asy
   await withNotebook(async ({ page, open }) => {
     await open();
     assertEquals(await runAll(page), "certified");
-    // Cells have a worker of their own, from a blob; whichever came first.
-    const gpuWorker = page.workers().find((worker) => /^http/.test(worker.url()))!;
-    await gpuWorker.evaluate(() => {
+    await gpuWorkerOf(page).evaluate(() => {
       const { createCommandEncoder } = GPUDevice.prototype;
       GPUDevice.prototype.createCommandEncoder = function (...given) {
         this.destroy();
