@@ -356,7 +356,11 @@ export class Lab {
     await this.put(checkBundle(result));
     const value = found instanceof Tensor ? found : numbersOf(found);
     const numeric = value instanceof Tensor || ArrayBuffer.isView(value) || typeof value === "number";
-    await this.record(name, value, { tier: numeric ? result.tier : "A", tolerance: result.tolerance });
+    await this.record(
+      name,
+      value,
+      numeric ? { tier: result.tier, tolerance: result.tolerance } : { tier: "A" },
+    );
     return result.passed;
   }
 
@@ -372,7 +376,8 @@ export class Lab {
     value: unknown,
     options: { tier?: Tier; tolerance?: Partial<Tolerance>; margins?: number[] } = {},
   ): Promise<void> {
-    const held = value instanceof Tensor || ArrayBuffer.isView(value) ? value : jsonOf(value);
+    const given = options.tolerance ? numbersOf(listed(value)) : value;
+    const held = given instanceof Tensor || ArrayBuffer.isView(given) ? given : jsonOf(given);
     const context = this.context();
     context.record(await this.ask("record", name, held, options));
   }
@@ -395,6 +400,14 @@ export class Lab {
 function numbersOf(value: unknown): unknown {
   const numbers = Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === "number");
   return numbers ? Float64Array.from(value) : value;
+}
+
+/** What a record holds, in the order of its names; all else as it is. */
+function listed(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) {
+    return value;
+  }
+  return Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1).map(([, one]) => one);
 }
 
 type Widened<T> = T extends number ? number : T extends boolean ? boolean : string;

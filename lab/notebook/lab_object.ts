@@ -192,11 +192,9 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
     },
 
     async record(_, args) {
-      const name = args.text(0, "the name");
+      const name = args.text(0, "the name"), value = args.get(1);
       const options = args.options(2).only("tier", "tolerance", "margins");
       const greedy = options.has("margins");
-      let value = args.get(1);
-      if (!greedy && options.has("tolerance")) value = listedNumbers(value) ?? value;
       const computed = value instanceof HeldTensor && value.dtype !== "u32";
       const numbers = computed || ArrayBuffer.isView(value) || typeof value === "number";
       if (!greedy && !numbers && options.has("tolerance")) {
@@ -554,16 +552,6 @@ function grid(args: Arguments, value: unknown): [number, number, number] {
   const groups = args.asIds(typeof value === "number" ? [value] : value, "workgroups");
   if (groups.length < 1 || groups.length > 3) throw args.wrong("workgroups", "one to three numbers", value);
   return [groups[0], groups[1] ?? 1, groups[2] ?? 1];
-}
-
-/** The numbers of a list, or of a record in the order of its names; undefined for anything else. */
-function listedNumbers(value: unknown): Float64Array | undefined {
-  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return undefined;
-  if (!Array.isArray(value) && Object.getPrototypeOf(value) !== Object.prototype) return undefined;
-  const named = value as Record<string, unknown>;
-  const numbers = Array.isArray(value) ? value : Object.keys(named).sort().map((name) => named[name]);
-  const all = numbers.length > 0 && numbers.every((one) => typeof one === "number");
-  return all ? Float64Array.from(numbers) : undefined;
 }
 
 function numbersIn(args: Arguments, record: Record<string, unknown>, what: string): Record<string, number> {
