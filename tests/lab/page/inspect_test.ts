@@ -95,7 +95,8 @@ const placeOf = (page: Page, row: number, column: number) =>
 async function hover(page: Page, row: number, column: number): Promise<string> {
   const { x, y } = await placeOf(page, row, column);
   await page.mouse.move(x, y);
-  await readout(page).locator("output").first().waitFor();
+  // The first line is of what is pointed at; pins, which have theirs already, come below.
+  await readout(page).locator("p").first().locator("output").waitFor();
   return await readout(page).innerText();
 }
 
@@ -282,6 +283,7 @@ browserTest(
       assertAlmostEquals(difference, b - a, 1e-6);
 
       // Of the whole tensor, whatever is on show.
+      await view(page).locator("tensor-histogram").waitFor();
       const beyond = values.filter((value) => Math.abs(value) > 0.125).length / values.length;
       const legend = await view(page).locator(".legend p").innerText();
       const shares = [...legend.matchAll(/([\d.]+) % are|([\d.]+) % above/g)].map(([, below, above]) =>
@@ -621,6 +623,7 @@ browserTest("a lost device is told of, and another goes on where it was", async 
   await withPage(async (page, open) => {
     await open("?tensor=weights/layers.0.attn.out.weight&pins=3.4");
     await settled(page);
+    await view(page).locator("tensor-histogram").waitFor();
     const before = await readout(page).innerText();
     await page.workers()[0].evaluate(() => {
       const { createCommandEncoder } = GPUDevice.prototype;
@@ -636,6 +639,7 @@ browserTest("a lost device is told of, and another goes on where it was", async 
     await settled(page);
     assertEquals(await alert.count(), 0);
     await readout(page).locator("output").waitFor();
+    await view(page).locator("tensor-histogram").waitFor();
     assertEquals(await readout(page).innerText(), before);
   });
 });
