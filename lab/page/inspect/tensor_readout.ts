@@ -14,7 +14,7 @@ interface Element_ {
 }
 
 /** @param value undefined until it is there */
-export function valueLine(
+function valueLine(
   { row, column }: Element_,
   value: number | undefined,
   { rows, columns }: { rows: AxisLabels; columns: AxisLabels },
@@ -47,7 +47,7 @@ export function valueLine(
 }
 
 /** What the cell that an element is in comes to, where it is of more than one. */
-export function cellLine(overview: Overview, { row, column }: Element_, { placeOf, order }: Ordering) {
+function cellLine(overview: Overview, { row, column }: Element_, { placeOf, order }: Ordering) {
   const cell = cellAt(overview, { row: placeOf(row), column });
   if (!cell) return nothing;
   const { extreme, mean, rms, zeros, nonFinite } = overview;
@@ -68,8 +68,40 @@ export function cellLine(overview: Overview, { row, column }: Element_, { placeO
   }, columns ${range(columns)}: ${facts.join(", ")}</p>`;
 }
 
-export function differenceLine(a: number, b: number) {
+function differenceLine(a: number, b: number) {
   return html`<p><i>B − A</i><output>${significant(b - a, 7)}</output> <span>B ÷ A ${
     significant(b / a, 5)
   }</span></p>`;
+}
+
+/** What is told of the element that is pointed at, and of those that are pinned. */
+export function readout({ at, pins, value, labels, histogram, overview, ordering, hints }: {
+  at: Element_ | null;
+  pins: readonly Element_[];
+  /** Undefined until it is there. */
+  value(element: Element_): number | undefined;
+  labels: { rows: AxisLabels; columns: AxisLabels };
+  histogram: Histogram | null;
+  overview: Overview | undefined;
+  ordering: Ordering;
+  /** Whether it is told what can be done, while nothing else is. */
+  hints: boolean;
+}) {
+  const line = (element: Element_, letter: string) =>
+    valueLine(element, value(element), labels, histogram, letter, ordering);
+  const [a, b] = pins.map(value);
+  return html`<div class="readout">
+    ${at ? line(at, "") : nothing}${at && overview ? cellLine(overview, at, ordering) : nothing}
+    ${pins.map((pin, i) => line(pin, "AB"[i]))}
+    ${a !== undefined && b !== undefined ? differenceLine(a, b) : nothing}
+    ${
+    !at && pins.length === 0 && hints
+      ? html`
+        <p
+          class="hint">Point at the map for a value; a click pins it, Shift and a click pin a second. Wheel or pinch zooms, with
+                Shift the columns alone, with Alt the rows.</p>
+      `
+      : nothing
+  }
+  </div>`;
 }

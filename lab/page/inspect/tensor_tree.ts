@@ -112,8 +112,12 @@ export class TensorTree extends LitElement {
     .bytes {
       text-align: right;
     }
+    /* Both are to be seen at once. */
+    .list:has(+ .ways[open]) {
+      max-height: 36vh;
+    }
     .ways {
-      max-height: 50vh;
+      max-height: 40vh;
       overflow: auto;
       border-bottom: 0;
     }

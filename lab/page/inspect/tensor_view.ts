@@ -3,21 +3,21 @@
  * pointer, dragging moves, a double click shows the whole again; a click pins a value, one with Shift pins a second beside it.
  */
 import { html, LitElement, nothing, type PropertyValues } from "lit";
-import { chooseScale, type ColourScale } from "../../inspect/colour.ts";
+import type { ColourScale } from "../../inspect/colour.ts";
 import type { Histogram, Marginals, Overview, Rect, TensorEntry } from "../../inspect/types.ts";
 import { duration, size } from "../numbers.ts";
-import { isExact, isFine, largest } from "./cells.ts";
+import { isExact, isFine } from "./cells.ts";
 import { type AxisLabels, labelsOfEntry } from "./labels.ts";
 import { newestOnly } from "./newest.ts";
 import { asTheyLie, type OrderedBy, type Ordering, orderingOf, orderKey } from "./ordering.ts";
-import { themeOf } from "./palette.ts";
 import type { TensorSource } from "./service.ts";
 import { controls } from "./tensor_controls.ts";
-import "./tensor_histogram.ts";
+import { below } from "./tensor_below.ts";
 import { legend } from "./tensor_legend.ts";
 import { draw, type Layer, layoutOf, type Scene } from "./tensor_map.ts";
-import { cellLine, differenceLine, valueLine } from "./tensor_readout.ts";
-import "./tensor_rows.ts";
+import { readout } from "./tensor_readout.ts";
+import { onMapKey } from "./tensor_keys.ts";
+import { scaleOfView, themeOf } from "./palette.ts";
 import { type TensorViewState, usualTensorView } from "./tensor_view_state.ts";
 import { tensorViewStyle } from "./tensor_view_style.ts";
 import {
@@ -29,7 +29,6 @@ import {
   panned,
   placesOf,
   sameRect,
-  wholeOf,
   within,
   zoomed,
 } from "./viewport.ts";
@@ -173,6 +172,12 @@ export class TensorView extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     this.scheme.addEventListener("change", this.redraw);
+    this.requestUpdate();
+  }
+
+  /** Answers come after the view has been taken away, too; without a page it has no colours. */
+  override shouldUpdate(): boolean {
+    return this.isConnected;
   }
 
   override disconnectedCallback(): void {
@@ -291,18 +296,14 @@ export class TensorView extends LitElement {
 
   private take(overview: Overview, { rect, ordering }: { rect: Rect; ordering: Ordering }): void {
     // Norms are asked for once there is something to see.
-    if (this.layers.length === 0) {
-      for (const axis of ["rows", "columns"] as const) {
-        this.askMarginals(axis);
-      }
-    }
+    if (this.layers.length === 0) (["rows", "columns"] as const).forEach((axis) => this.askMarginals(axis));
     // What is on show keeps its order until there is something in the new one.
     if (ordering !== this.ordering) this.layers = [];
     this.ordering = ordering;
     const layer = { overview, bitmap: document.createElement("canvas"), painting: "" };
-    const whole = this.layers.filter((one) => isWhole(one.overview.rect, this.entry!)).slice(-1);
-    const others = this.layers.filter((one) => !whole.includes(one)).slice(-mostLayers);
-    this.layers = [...whole, ...others, layer];
+    const [whole] = this.layers.filter((one) => isWhole(one.overview.rect, this.entry!)).slice(-1);
+    const others = this.layers.filter((one) => one !== whole).slice(-mostLayers);
+    this.layers = [...whole ? [whole] : [], ...others, layer];
     const milliseconds = this.pending === null
       ? overview.cost.milliseconds
       : performance.now() - this.pending;
@@ -353,16 +354,8 @@ export class TensorView extends LitElement {
     };
   }
 
-  /** Until the spread is known, that of the cells on show. */
   private scale(): ColourScale {
-    const { aggregate, scale: kind, fixed: extent } = this.view;
-    const [layer] = this.layers;
-    if (aggregate === "zeros") return { kind: "fixed", extent: 1 };
-    if (aggregate === "nonFinite") {
-      return { kind: "fixed", extent: Math.max(1, largest(layer?.overview.nonFinite)) };
-    }
-    if (this.histogram) return chooseScale(this.histogram, { kind, extent });
-    return { kind, extent: extent ?? (largest(layer?.overview.extreme) || 1) };
+    return scaleOfView(this.view, this.histogram, this.layers[0]?.overview);
   }
 
   // ---- moving about ----
@@ -507,32 +500,12 @@ export class TensorView extends LitElement {
   }
 
   private onKey(event: KeyboardEvent): void {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const { rect } = this, rows = (rect.row1 - rect.row0) / 8, columns = (rect.column1 - rect.column0) / 8;
-    const move = (byRows: number, byColumns: number) => () =>
-      this.show(panned(rect, this.entry!, byRows, byColumns));
-    const middle = () => ({
-      row: this.ordering.rowAt(Math.floor((rect.row0 + rect.row1) / 2)),
-      column: Math.floor((rect.column0 + rect.column1) / 2),
+    onMapKey(event, this.rect, this.entry!, {
+      show: (rect) => this.show(rect),
+      zoom: (factor) => this.zoom(factor),
+      pinMiddle: ({ row, column }, second) => this.pin({ row: this.ordering.rowAt(row), column }, second),
+      letGo: () => this.change({ pins: [], only: undefined }),
     });
-    const done = {
-      ArrowUp: move(-rows, 0),
-      ArrowDown: move(rows, 0),
-      ArrowLeft: move(0, -columns),
-      ArrowRight: move(0, columns),
-      PageUp: move(-rows * 8, 0),
-      PageDown: move(rows * 8, 0),
-      "+": () => this.zoom(1.5),
-      "=": () => this.zoom(1.5),
-      "-": () => this.zoom(1 / 1.5),
-      "0": () => this.show(wholeOf(this.entry!)),
-      Enter: () => this.pin(middle(), event.shiftKey),
-      Escape: () => this.change({ pins: [], only: undefined }),
-    }[event.key];
-    if (!done) return;
-    event.preventDefault();
-    event.stopPropagation();
-    done();
   }
 
   // ---- rendering ----
@@ -587,18 +560,12 @@ export class TensorView extends LitElement {
         ? html`<p class="trouble" role="alert">${this.trouble}</p>`
         : nothing}
       ${this.readout()}
-      ${this.compact ? nothing : this.below(labels.rows)}
-    `;
-  }
-
-  private below(rows: AxisLabels) {
-    return html`
-      <div class="below">
-        ${this.spread()}
-        <tensor-rows .labels=${rows} .marginals=${this.marginals.rows} count=${this.entry!.rows}
-          @go=${({ detail }: CustomEvent<number>) =>
-            this.showElement(detail, Math.floor((this.rect.column0 + this.rect.column1) / 2))}></tensor-rows>
-      </div>
+      ${this.compact ? nothing : below(entry, this.view, this.histogram, this.scale().extent, {
+        labels: labels.rows,
+        marginals: this.marginals.rows,
+        only: (only) => this.change({ only }),
+        go: (row) => this.showElement(row, Math.floor((this.rect.column0 + this.rect.column1) / 2)),
+      })}
     `;
   }
 
@@ -608,40 +575,22 @@ export class TensorView extends LitElement {
       : html`<p class="wait">Aggregating ${size(this.entry!.bytes)} of ${this.entry!.name} …</p>`;
   }
 
-  private spread() {
-    const { histogram } = this;
-    if (!histogram) return html`<p class="empty spread">Counting ${size(this.entry!.bytes)} …</p>`;
-    return html`
-      <tensor-histogram class="spread" .histogram=${histogram} .only=${this.view.only}
-        .ends=${[-this.scale().extent, this.scale().extent]}
-        @only=${({ detail }: CustomEvent<TensorViewState["only"]>) =>
-          this.change({ only: detail })}></tensor-histogram>
-    `;
-  }
-
   private readout() {
-    const { pins } = this.view, at = this.at ?? this.pointed;
-    const line = (element: { row: number; column: number }, letter: string) => {
-      const value = this.valueAtElement(element);
-      if (value === undefined) this.lookUp(element);
-      return valueLine(element, value, this.labels!, this.histogram, letter, this.ordering);
+    const value = (element: { row: number; column: number }) => {
+      const found = this.valueAtElement(element);
+      if (found === undefined) this.lookUp(element);
+      return found;
     };
-    const overview = this.layers.at(-1)?.overview;
-    const [a, b] = pins.map((pin) => this.valueAtElement(pin));
-    return html`<div class="readout">
-      ${at ? line(at, "") : nothing}${at && overview ? cellLine(overview, at, this.ordering) : nothing}
-      ${pins.map((pin, i) => line(pin, "AB"[i]))}
-      ${a !== undefined && b !== undefined ? differenceLine(a, b) : nothing}
-      ${
-      !at && pins.length === 0 && !this.compact
-        ? html`
-          <p
-            class="hint">Point at the map for a value; a click pins it, Shift and a click pin a second. Wheel or pinch zooms, with
-                  Shift the columns alone, with Alt the rows.</p>
-        `
-        : nothing
-    }
-    </div>`;
+    return readout({
+      at: this.at ?? this.pointed,
+      pins: this.view.pins,
+      value,
+      labels: this.labels!,
+      histogram: this.histogram,
+      overview: this.layers.at(-1)?.overview,
+      ordering: this.ordering,
+      hints: !this.compact,
+    });
   }
 }
 

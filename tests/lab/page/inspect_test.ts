@@ -1,112 +1,24 @@
 /** The inspector in a real browser, on the models that ship: what it shows is what is in the files. */
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "deno-std/assert/mod.js";
-import type { Locator, Page } from "playwright-core";
-import { openGpu } from "../../../headless/devices.ts";
-import { diskFiles } from "../../../headless/files.ts";
-import { buildPage, serveLab } from "../../../headless/lab.ts";
-import type { Gpu } from "../../../kernels/gpu.ts";
-import type {
-  Alternatives,
-  AttentionMap,
-  Capture,
-  Histogram,
-  LogitLens,
-  Overview,
-} from "../../../lab/inspect/types.ts";
-import { type Qwen2, saveQwen2 } from "../../../lab/qwen2.ts";
-import { entryOf, readSafetensorsHeader, readTensor } from "../../../lab/safetensors.ts";
-import { trainedRun } from "../inspect/bench.ts";
+import { buildPage } from "../../../headless/lab.ts";
+import type { Alternatives, AttentionMap, LogitLens, Overview } from "../../../lab/inspect/types.ts";
+import { entryOf, readSafetensorsHeader } from "../../../lab/safetensors.ts";
 import { compressedBytes } from "./assets.ts";
 import { axeFindings } from "./axe.ts";
-import { browserTest, canBuild, closeBrowser, openBrowser } from "./browser.ts";
-
-const root = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
-const files = diskFiles();
-
-/** The inspector at an address of its own. */
-async function withPage(
-  body: (page: Page, open: (query?: string) => Promise<void>) => Promise<void>,
-  { colorScheme = "light", runs = "/nowhere" }: { colorScheme?: "light" | "dark"; runs?: string } = {},
-): Promise<void> {
-  await buildPage();
-  const server = serveLab(0, runs);
-  const context = await (await openBrowser()).newContext({
-    viewport: { width: 1280, height: 900 },
-    colorScheme,
-  });
-  const faults: string[] = [];
-  try {
-    const page = await context.newPage();
-    page.setDefaultTimeout(60_000);
-    page.on("pageerror", (error) => faults.push(String(error)));
-    await body(page, async (query = "") => {
-      await page.goto(`http://localhost:${server.addr.port}/inspect.html${query}`);
-    });
-    assertEquals(faults, []);
-  } finally {
-    await context.close();
-    await server.shutdown();
-  }
-}
-
-/** A published tensor of a shipped model, as its file has it. */
-async function published(model: string, name: string): Promise<{ values: Float32Array; columns: number }> {
-  const header = await readSafetensorsHeader(files, `${root}public/demo/${model}/model.safetensors`);
-  return { values: await readTensor(files, header, name), columns: entryOf(header, name).shape.at(-1)! };
-}
-
-/** A model as a finished stage of a run leaves it. */
-async function saveFinished(gpu: Gpu, model: Qwen2, folder: string): Promise<void> {
-  await files.makeDirectory(folder);
-  await saveQwen2(gpu, files, folder, model);
-  for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
-    await Deno.copyFile(`${root}public/demo/base/${name}`, `${folder}/${name}`);
-  }
-}
-
-/** A copy of the demo's base model in which some elements of a tensor are not what they were. */
-async function poison(folder: string, tensor: string, values: Record<number, number>): Promise<void> {
-  for await (const { name } of Deno.readDir(`${root}public/demo/base`)) {
-    await Deno.copyFile(`${root}public/demo/base/${name}`, `${folder}/${name}`);
-  }
-  const path = `${folder}/model.safetensors`, header = await readSafetensorsHeader(files, path);
-  const { start, dtype } = entryOf(header, tensor);
-  assertEquals(dtype, "F32");
-  const bytes = await Deno.readFile(path), numbers = new DataView(bytes.buffer, start);
-  for (const [element, value] of Object.entries(values)) numbers.setFloat32(4 * Number(element), value, true);
-  await Deno.writeFile(path, bytes);
-}
-
-const view = (page: Page) => page.locator("tensor-view");
-const readout = (page: Page) => view(page).locator(".readout");
-
-/** Waits until what is on show is as fine as it gets. */
-const settled = (page: Page) => view(page).locator("canvas[aria-busy=false]").waitFor();
-
-/** Where an element of the tensor on show is on the page. */
-const placeOf = (page: Page, row: number, column: number) =>
-  view(page).evaluate(
-    (element, [row, column]) =>
-      (element as unknown as { placeOf(row: number, column: number): { x: number; y: number } })
-        .placeOf(row, column),
-    [row, column],
-  );
-
-async function hover(page: Page, row: number, column: number): Promise<string> {
-  const { x, y } = await placeOf(page, row, column);
-  await page.mouse.move(x, y);
-  await readout(page).locator("output").first().waitFor();
-  return await readout(page).innerText();
-}
-
-/** A view's own data, which is not to be read off pixels. */
-const property = <T>(locator: Locator, name: string) =>
-  locator.evaluate((element, name) => (element as unknown as Record<string, unknown>)[name], name) as Promise<
-    T
-  >;
-
-const hex = (value: number) =>
-  `0x${new Uint32Array(Float32Array.of(value).buffer)[0].toString(16).padStart(8, "0")}`;
+import { browserTest, canBuild, closeBrowser } from "./browser.ts";
+import {
+  files,
+  hex,
+  hover,
+  placeOf,
+  property,
+  published,
+  readout,
+  root,
+  settled,
+  view,
+  withPage,
+} from "./inspect_page.ts";
 
 browserTest(
   "values on hover are the file's, bit for bit, by token and dimension, zoomed out and in",
@@ -282,6 +194,7 @@ browserTest(
       assertAlmostEquals(difference, b - a, 1e-6);
 
       // Of the whole tensor, whatever is on show.
+      await view(page).locator("tensor-histogram").waitFor();
       const beyond = values.filter((value) => Math.abs(value) > 0.125).length / values.length;
       const legend = await view(page).locator(".legend p").innerText();
       const shares = [...legend.matchAll(/([\d.]+) % are|([\d.]+) % above/g)].map(([, below, above]) =>
@@ -389,105 +302,6 @@ browserTest("two checkpoints: each tensor's change is what the files say", async
   });
 });
 
-browserTest(
-  "an optimiser's state and a generation's keys and values are a click away, and are what they should be",
-  async () => {
-    const runs = await Deno.makeTempDir({ prefix: "precis-runs-" });
-    const gpu = await openGpu("auto");
-    try {
-      const model = await trainedRun(gpu, `${runs}/mine`);
-      const name = "layers.1.mlp.down.weight", [rows, columns] = model.parameters.get(name).shape;
-      const momentOf = async (which: "first" | "second") =>
-        await gpu.readPart(model.parameters.momentsOf(name)[which], 0, rows * columns);
-      const [first, second] = [await momentOf("first"), await momentOf("second")];
-      await saveFinished(gpu, model, `${runs}/mine/models/sft`);
-      await withPage(async (page, open) => {
-        const tree = page.locator("tensor-tree");
-        const chosen = () => new URL(page.url()).searchParams.get("tensor");
-        const title = page.locator(".title");
-
-        // From a finished model of the run, which has no state of its own, to a checkpoint of it.
-        await open(`?model=runs/mine/models/sft&tensor=weights/${name}&keep=cache`);
-        await settled(page);
-        await tree.getByText("Also to be had: First and second moments").click();
-        await tree.getByRole("button", { name: "sft, step 2: policy" }).click();
-        await settled(page);
-        const checkpoint = "runs/mine/checkpoints/sft/step-000002/policy";
-        assertEquals(new URL(page.url()).searchParams.get("model"), checkpoint);
-        assertEquals(await page.getByLabel("Of this run").inputValue(), checkpoint);
-        assertEquals(await tree.getByText("First and second moments").count(), 0);
-        for (const [heading, values] of [["First moments", first], ["Second moments", second]] as const) {
-          assert(values.some((value) => value !== 0));
-          await tree.getByRole("heading", { name: heading }).waitFor();
-          await tree.locator(`button[title*="layers.1.mlp.down_proj"]`).nth(
-            heading === "First moments" ? 1 : 2,
-          )
-            .click();
-          await title.getByText(heading.slice(0, -1).toLowerCase()).waitFor();
-          await settled(page);
-          for (const [row, column] of [[0, 0], [rows - 1, 7], [20, columns - 1]]) {
-            const said = await hover(page, row, column);
-            assert(said.includes(hex(values[row * columns + column])), `${heading}: ${said}`);
-          }
-        }
-
-        // What the model writes leaves keys and values of all tokens but the last.
-        await tree.locator("section").filter({ hasText: "Keys and values" })
-          .getByRole("button", { name: "Write 24 tokens" }).click();
-        await page.waitForFunction(() => location.search.includes("cache.0.keys"));
-        await settled(page);
-        const after = await property<Capture>(page.locator("inspect-page"), "capture");
-        assert(after.written > 0 && after.written <= 24);
-        assertEquals([chosen(), new URL(page.url()).searchParams.get("write")], ["run/cache.0.keys", "24"]);
-        const { keyValueHeads, headDim } = model.config;
-        assertMatch(
-          await title.innerText(),
-          new RegExp(`${after.tokens.length - 1} × ${keyValueHeads * headDim} f32`),
-        );
-        const last = after.tokens.length - 2, said = await hover(page, last, 3);
-        assertMatch(said, new RegExp(`” at ${last}, dim 3\\] −?[\\d.e−]+`));
-        // The same token's key in the pass over all of it, behind the queries: the same but for the order of sums.
-        const key = Number(/\] (−?[\d.e−]+)/.exec(said)![1].replaceAll("−", "-"));
-        await tree.getByRole("button", { name: /^attn\.qkv \d+×128/ }).first().click();
-        await settled(page);
-        const passed = await hover(page, last, model.config.queryHeads * headDim + 3);
-        assertAlmostEquals(Number(/\] (−?[\d.e−]+)/.exec(passed)![1].replaceAll("−", "-")), key, 1e-4);
-
-        // Whoever is sent the address sees the same.
-        await page.goBack();
-        await page.reload();
-        await title.getByText("cache.0.keys").waitFor();
-        await settled(page);
-      }, { runs });
-      model.parameters.drop();
-    } finally {
-      gpu.destroy();
-      await Deno.remove(runs, { recursive: true });
-    }
-  },
-);
-
-browserTest("gradients are a click away, and sum up to what the gradient flow tells", async () => {
-  const name = "layers.1.mlp.down.weight";
-  await withPage(async (page, open) => {
-    await open(`?tensor=weights/${name}&keep=gradients`);
-    await settled(page);
-    const tree = page.locator("tensor-tree"), title = page.locator(".title");
-    await tree.getByText("Also to be had").click();
-    await tree.locator("section").filter({ hasText: "Gradients of weights" }).getByRole("button").click();
-    await title.getByText("weight gradient").waitFor();
-    await settled(page);
-    await tree.locator(`button[title*="layers.1.mlp.down_proj"]`).nth(1).click();
-    await settled(page);
-    assertEquals(new URL(page.url()).searchParams.get("tensor"), `run/weights.${name}.grad`);
-    await view(page).locator("tensor-histogram").waitFor();
-    const { rms } = await property<Histogram>(view(page), "histogram");
-    const capture = await property<Capture>(page.locator("inspect-page"), "capture");
-    const flow = capture.flow!.weights.find((one) => one.name === name)!;
-    assertAlmostEquals(rms / flow.gradientRms, 1, 1e-4);
-  });
-});
-
 browserTest("values that are not finite are counted, and the first is a click away", async () => {
   const runs = await Deno.makeTempDir({ prefix: "precis-runs-" });
   try {
@@ -522,59 +336,6 @@ browserTest("values that are not finite are counted, and the first is a click aw
     await Deno.remove(runs, { recursive: true });
   }
 });
-
-browserTest(
-  "weights that are not finite are told of, counted and shown, and no text is run through them",
-  async () => {
-    const runs = await Deno.makeTempDir({ prefix: "precis-runs-" });
-    try {
-      const folder = `${runs}/broken`;
-      await Deno.mkdir(folder);
-      await poison(folder, "model.layers.1.mlp.down_proj.weight", { 7: NaN, 300: -Infinity, 9001: NaN });
-      await withPage(async (page, open) => {
-        await open("?model=runs/broken");
-        await settled(page);
-        const notice = page.locator(".strays");
-        assertMatch(await notice.innerText(), /^3 weights are not finite, in one tensor of runs\/broken/);
-        assert(await page.locator("tensor-tree .stray").innerText() === "× 3");
-        await notice.getByRole("button", { name: /layers\.1\.mlp\.down\.weight: 3, the first at \[0, 7\]/ })
-          .click();
-        await settled(page);
-        const query = (name: string) => new URL(page.url()).searchParams.get(name);
-        assertEquals([query("tensor"), query("pins")], ["weights/layers.1.mlp.down.weight", "0.7"]);
-        await readout(page).locator("output").filter({ hasText: "NaN" }).waitFor();
-        assertMatch(await readout(page).innerText(), /0x7fc00000/);
-        await view(page).getByRole("button", { name: "2 NaN, 1 −∞: show the first" }).waitFor();
-        // What is told of the rest is of the rest.
-        const spread = view(page).locator("tensor-histogram");
-        assertMatch(
-          await spread.locator("p").innerText(),
-          /3 not finite, and all else here is of the other 12,285/,
-        );
-        const { values } = await published("base", "model.layers.1.mlp.down_proj.weight");
-        const rest = values.filter((_, i) => ![7, 300, 9001].includes(i));
-        const { rms, min, max } = await property<Histogram>(view(page), "histogram");
-        assertAlmostEquals(rms / Math.sqrt(rest.reduce((sum, v) => sum + v * v, 0) / rest.length), 1, 1e-5);
-        assertEquals([min, max], [Math.min(...rest), Math.max(...rest)]);
-
-        // No text goes through it, in any view; the notebook and all else are refused it as ever.
-        await page.getByRole("tab", { name: "Logit lens" }).click();
-        assert(
-          await page.locator("prompt-form").getByRole("button", { name: "Run", exact: true }).isDisabled(),
-        );
-        await page.getByRole("tab", { name: "Next tokens" }).click();
-        await page.locator("alternatives-view").getByText(
-          /holds NaN at element 7; these weights cannot be used/,
-        )
-          .waitFor();
-        await page.setViewportSize({ width: 400, height: 900 });
-        assertEquals(await axeFindings(page), []);
-      }, { runs });
-    } finally {
-      await Deno.remove(runs, { recursive: true });
-    }
-  },
-);
 
 browserTest("the page is worked by keys alone", async () => {
   await withPage(async (page, open) => {
@@ -621,6 +382,7 @@ browserTest("a lost device is told of, and another goes on where it was", async 
   await withPage(async (page, open) => {
     await open("?tensor=weights/layers.0.attn.out.weight&pins=3.4");
     await settled(page);
+    await view(page).locator("tensor-histogram").waitFor();
     const before = await readout(page).innerText();
     await page.workers()[0].evaluate(() => {
       const { createCommandEncoder } = GPUDevice.prototype;
@@ -636,6 +398,7 @@ browserTest("a lost device is told of, and another goes on where it was", async 
     await settled(page);
     assertEquals(await alert.count(), 0);
     await readout(page).locator("output").waitFor();
+    await view(page).locator("tensor-histogram").waitFor();
     assertEquals(await readout(page).innerText(), before);
   });
 });
