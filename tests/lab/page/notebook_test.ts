@@ -10,6 +10,7 @@ import { testBench } from "../notebook/lab_testing.ts";
 import { browserTest, closeBrowser } from "./browser.ts";
 import {
   cell,
+  gpuWorker,
   idle,
   leaveEditor,
   notebookOf,
@@ -314,9 +315,7 @@ browserTest("a lost device is said, and the notebook runs again on another", asy
   await withNotebook(async ({ page, open }) => {
     await open();
     assertEquals(await runAll(page), "certified");
-    // Cells have a worker of their own, from a blob; whichever came first.
-    const gpuWorker = page.workers().find((worker) => /^http/.test(worker.url()))!;
-    await gpuWorker.evaluate(() => {
+    await gpuWorker(page).evaluate(() => {
       const { createCommandEncoder } = GPUDevice.prototype;
       GPUDevice.prototype.createCommandEncoder = function (...given) {
         this.destroy();

@@ -3,7 +3,16 @@ import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import { createSocket } from "node:dgram";
 import type { Page } from "playwright-core";
 import { browserTest, closeBrowser } from "./browser.ts";
-import { cell, idle, notebookOf, openFile, outputOf, runAll, withNotebook } from "./notebook_page.ts";
+import {
+  cell,
+  gpuWorker,
+  idle,
+  notebookOf,
+  openFile,
+  outputOf,
+  runAll,
+  withNotebook,
+} from "./notebook_page.ts";
 
 /** Hears every HTTP request and every datagram. */
 async function withListener(body: (address: string, datagrams: number, heard: string[]) => Promise<void>) {
@@ -193,8 +202,7 @@ browserTest("the GPU worker has the page's policy without any header", async () 
     );
     await runAll(page);
     assertEquals(await outputOf(page, 2), "2");
-    const [worker] = page.workers().filter((one) => one.url().startsWith("blob:http"));
-    const made = await worker.evaluate(async () => {
+    const made = await gpuWorker(page).evaluate(async () => {
       // While a debugger's question is under way, code may be made from texts.
       await new Promise((resolve) => setTimeout(resolve));
       const made: string[] = [];
