@@ -15,7 +15,7 @@ export type Keeping =
   /** Another tab has written the same notebook. What was changed here since is only here. */
   | { state: "elsewhere" }
   /** The storage is full, or there is none. What was changed since is only here. */
-  | { state: "lost"; why: string };
+  | { state: "lost"; why: string; remedy: string };
 
 export interface Keeper {
   readonly keeping: Keeping;
@@ -62,7 +62,7 @@ export function startKeeper(
       } catch (error) {
         waiting = [...changes, ...waiting];
         if (error instanceof WrittenElsewhere) return say({ state: "elsewhere" });
-        return say({ state: "lost", why: whyLost(error as Error) });
+        return say({ state: "lost", ...whyLost(error as Error) });
       }
     }
     if (keeping.state === "writing") say({ state: "kept" });
@@ -105,7 +105,7 @@ export function startKeeper(
           say({ state: "kept" });
           if (waiting.length > 0) start();
         },
-        (error) => say({ state: "lost", why: whyLost(error) }),
+        (error) => say({ state: "lost", ...whyLost(error) }),
       );
     },
     close() {
@@ -125,8 +125,14 @@ function newest(changes: readonly Change[]): Change[] {
   return [...cells.values(), ...others.values()];
 }
 
-function whyLost(error: Error): string {
-  return error.name === "QuotaExceededError"
-    ? "The browser’s storage for this page is full"
-    : `The browser keeps nothing for this page (${error.message.replace(/\.$/, "")})`;
+function whyLost({ name, message }: Error): { why: string; remedy: string } {
+  return name === "QuotaExceededError"
+    ? {
+      why: "The browser’s storage for this page is full",
+      remedy: "Save it as a file, or delete notebooks under “Open”.",
+    }
+    : {
+      why: `The browser keeps nothing for this page (${message.replace(/\.$/, "")})`,
+      remedy: "Save it as a file before you leave.",
+    };
 }

@@ -521,8 +521,7 @@ export class NotebookPage extends LitElement implements Commands {
     }
     if (keeping.state === "lost") {
       notices.push({
-        said:
-          `${keeping.why}: what you changed is in this tab alone. Save it as a file, or delete notebooks under “Open”.`,
+        said: `${keeping.why}: what you changed is in this tab alone. ${keeping.remedy}`,
         remedies: [save],
       });
     } else if (keeping.state === "elsewhere") {

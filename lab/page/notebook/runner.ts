@@ -73,6 +73,8 @@ export class Runner {
   private running: string | null = null;
   private working: Promise<void> | null = null;
   private closed = false;
+  /** Whether the GPU was not there, or went, for a cell of the last run of all. */
+  private unanswered = false;
   private analysing: ReturnType<typeof setTimeout> | undefined;
 
   /**
@@ -227,8 +229,10 @@ export class Runner {
       this.certified = null;
       await this.analyse();
       this.queue = this.open.codeCells.map(({ id }) => id);
+      this.unanswered = false;
       const runs = await this.work();
-      if (this.closed) return;
+      // Of a run that the GPU was not there for, nothing can be said.
+      if (this.closed || this.unanswered) return;
       await this.analyse();
       const verdict = this.analysis!.certificate(stored, { cells: runs });
       this.settle(stored, verdict);
@@ -342,6 +346,7 @@ export class Runner {
       this.running = null;
       const { outputs, values } = run;
       // Where the GPU went, what the cell had put out before is worth more than half of what it would have put out now.
+      this.unanswered ||= lost;
       if (lost) cell.outputs = before;
       else {this.open.setOutputs(id, [...outputs], position, {
           inputs,

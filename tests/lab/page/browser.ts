@@ -1,5 +1,5 @@
 /** A real browser for tests of the built page: Debian's Chromium, driven headless, WebGPU on its own software adapter. */
-import type { Browser, Page, Worker } from "playwright-core";
+import type { Browser } from "playwright-core";
 
 const places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome-stable"];
 
@@ -62,11 +62,4 @@ export function browserTest(name: string, body: () => Promise<void>, missing?: s
     sanitizeResources: false,
     fn: body,
   });
-}
-
-/** The page's GPU worker. It starts from a blob of the page's own; that of the cells is from a frame without an origin. */
-export function gpuWorkerOf(page: Page): Worker {
-  const worker = page.workers().find((worker) => /^blob:http/.test(worker.url()));
-  if (!worker) throw new Error(`no GPU worker among ${page.workers().map((one) => one.url()).join(", ")}`);
-  return worker;
 }

@@ -1,7 +1,7 @@
 /** The built notebook page for tests: at an address of its own, with empty storage, and what tests do with it again and again. */
 import { assertEquals } from "deno-std/assert/mod.js";
 import { Buffer } from "node:buffer";
-import type { BrowserContext, Locator, Page } from "playwright-core";
+import type { BrowserContext, Locator, Page, Worker } from "playwright-core";
 import { buildPage, labHandler, serveLab } from "../../../headless/lab.ts";
 import { newCell, newNotebook, type Notebook, serialiseNotebook } from "../../../lab/notebook/ipynb.ts";
 import { openBrowser } from "./browser.ts";
@@ -142,6 +142,11 @@ export async function leaveEditor(page: Page): Promise<void> {
     await page.keyboard.press("Escape");
     await page.waitForTimeout(100);
   }
+}
+
+/** The worker that has the GPU. Both it and that of the cells come from blobs, but theirs from one without an origin. */
+export function gpuWorker(page: Page): Worker {
+  return page.workers().find((worker) => worker.url().startsWith("blob:http"))!;
 }
 
 /** @param position from 1, as the page counts */

@@ -8,9 +8,10 @@ import type { Histogram } from "../../../lab/inspect/types.ts";
 import { sftTrainer } from "../../../lab/live/sft.ts";
 import { parseNotebook, serialiseNotebook } from "../../../lab/notebook/ipynb.ts";
 import { testBench } from "../notebook/lab_testing.ts";
-import { browserTest, closeBrowser, gpuWorkerOf } from "./browser.ts";
+import { browserTest, closeBrowser } from "./browser.ts";
 import {
   cell,
+  gpuWorker,
   idle,
   leaveEditor,
   notebookOf,
@@ -315,7 +316,7 @@ browserTest("a lost device is said, and the notebook runs again on another", asy
   await withNotebook(async ({ page, open }) => {
     await open();
     assertEquals(await runAll(page), "certified");
-    await gpuWorkerOf(page).evaluate(() => {
+    await gpuWorker(page).evaluate(() => {
       const { createCommandEncoder } = GPUDevice.prototype;
       GPUDevice.prototype.createCommandEncoder = function (...given) {
         this.destroy();

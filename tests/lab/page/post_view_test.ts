@@ -15,8 +15,8 @@ import { type ShownToken, summarise, type Writer } from "../../../lab/summarise.
 import { loadTokenizer } from "../../../lab/tokenizer.ts";
 import { testRuntime } from "../../kernels/testing.ts";
 import { llama2cEncoder, readLlama2c, storiesCheckpoint, storiesData } from "../stories.ts";
-import { browserTest, closeBrowser, gpuWorkerOf, openBrowser } from "./browser.ts";
-import { standIn } from "./notebook_page.ts";
+import { browserTest, closeBrowser, openBrowser } from "./browser.ts";
+import { gpuWorker, standIn } from "./notebook_page.ts";
 
 const root = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
 const demo = `${root}public/demo`;
@@ -225,7 +225,7 @@ browserTest("a lost device and a crashed worker are told of, and another can be 
       }, /The GPU worker has stopped: .*broken on purpose/],
     ];
     for (const [breakIt, said] of breakages) {
-      await gpuWorkerOf(page).evaluate(breakIt);
+      await gpuWorker(page).evaluate(breakIt);
       await page.getByRole("button", { name: "Summarise", exact: true }).click();
       await alert.waitFor();
       assertMatch(await alert.innerText(), said);

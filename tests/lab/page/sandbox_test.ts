@@ -5,7 +5,16 @@ import type { Page } from "playwright-core";
 import { Imports } from "../../../lab/notebook/import_graph.ts";
 import { cdn, withModules } from "../notebook/module_server.ts";
 import { browserTest, closeBrowser } from "./browser.ts";
-import { cell, idle, notebookOf, openFile, outputOf, runAll, withNotebook } from "./notebook_page.ts";
+import {
+  cell,
+  gpuWorker,
+  idle,
+  notebookOf,
+  openFile,
+  outputOf,
+  runAll,
+  withNotebook,
+} from "./notebook_page.ts";
 
 /** Hears every HTTP request and every datagram. */
 async function withListener(body: (address: string, datagrams: number, heard: string[]) => Promise<void>) {
@@ -271,8 +280,7 @@ browserTest("the GPU worker has the page's policy without any header", async () 
     );
     await runAll(page);
     assertEquals(await outputOf(page, 2), "2");
-    const [worker] = page.workers().filter((one) => one.url().startsWith("blob:http"));
-    const made = await worker.evaluate(async () => {
+    const made = await gpuWorker(page).evaluate(async () => {
       // While a debugger's question is under way, code may be made from texts.
       await new Promise((resolve) => setTimeout(resolve));
       const made: string[] = [];
