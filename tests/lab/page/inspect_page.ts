@@ -99,3 +99,13 @@ export const property = <T>(locator: Locator, name: string) =>
 
 export const hex = (value: number) =>
   `0x${new Uint32Array(Float32Array.of(value).buffer)[0].toString(16).padStart(8, "0")}`;
+
+/** Waits until the wheel, whose turns the browser handles when it likes, has come to single elements, and they are on show. */
+export async function zoomedIn(page: Page): Promise<void> {
+  await page.waitForFunction(() => {
+    const rows = new URLSearchParams(location.search).get("rows")?.split("~").map(Number);
+    return rows !== undefined && rows[1] - rows[0] < 20;
+  });
+  await page.waitForTimeout(200);
+  await settled(page);
+}

@@ -18,6 +18,7 @@ import {
   settled,
   view,
   withPage,
+  zoomedIn,
 } from "./inspect_page.ts";
 
 browserTest(
@@ -44,7 +45,7 @@ browserTest(
       const { x, y } = await placeOf(page, 404, 20);
       await page.mouse.move(x, y);
       for (let turn = 0; turn < 40; turn++) await page.mouse.wheel(0, -300);
-      await settled(page);
+      await zoomedIn(page);
       const [low, high] = new URL(page.url()).searchParams.get("rows")!.split("~").map(Number);
       assert(low <= 404 && 404 < high && high - low < 20, `rows ${low} to ${high}`);
       const said = await hover(page, 404, 20);
@@ -100,7 +101,6 @@ browserTest(
     await withPage(async (page, open) => {
       await open("?model=sft&other=base&pins=404.20");
       await settled(page);
-      const text = (selector: string) => view(page).locator(selector).innerText();
       assertEquals(await view(page).locator(".order").count(), 0);
       const choice = view(page).getByRole("combobox", { name: "Rows", exact: true });
       const labels = { rms: "rms", absolute: "|max|", mean: "mean", change: "change from base" };
@@ -126,7 +126,7 @@ browserTest(
         // The pin is of the row that it was set on.
         assertEquals(new URL(page.url()).searchParams.get("pins"), "404.20");
         await page.mouse.move(5, 5);
-        assert((await text(".readout")).includes(hex(values[404 * columns + 20])));
+        await readout(page).getByText(hex(values[404 * columns + 20])).waitFor();
       }
       await choice.selectOption("rms");
       await view(page).getByRole("button", { name: /^falling/ }).click();
@@ -139,7 +139,7 @@ browserTest(
       const place = 300, { x, y } = await placeOf(page, order[place], 20);
       await page.mouse.move(x, y);
       for (let turn = 0; turn < 40; turn++) await page.mouse.wheel(0, -300);
-      await settled(page);
+      await zoomedIn(page);
       const [low, high] = new URL(page.url()).searchParams.get("rows")!.split("~").map(Number);
       assert(low <= place && place < high && high - low < 20, `places ${low} to ${high}`);
       const { overview } = (await property<{ overview: Overview }[]>(view(page), "layers")).at(-1)!;
