@@ -1,11 +1,14 @@
 /**
- * `deno task notebook run|verify|check|export FILE…`: runs notebooks without a browser, holds them against what they have stored, looks
- * for what cannot run, and writes them in other forms. Cells run in a process without permissions: see notebook_kernels.ts.
+ * `deno task notebook run|verify|check|lock|export FILE…`: runs notebooks without a browser, holds them against what they have stored,
+ * looks for what cannot run, locks what they import, and writes them in other forms. Cells run in a process without permissions: see notebook_kernels.ts.
  */
 import { DamagedFileError, FileAccessError, type Files } from "../lab/bytes.ts";
 import { boolean, choice, integer, text } from "../lab/config_fields.ts";
-import { type Grant, grantFor, strangersGrant } from "../lab/notebook/grant.ts";
+import { type Grant, grantFor, mayImportFrom, strangersGrant } from "../lab/notebook/grant.ts";
 import { notebookHtml } from "../lab/notebook/html.ts";
+import { Imports, type ModuleSource } from "../lab/notebook/import_graph.ts";
+import { lockNotebook } from "../lab/notebook/import_lock.ts";
+import { hostsOf } from "../lab/notebook/import_specifiers.ts";
 import { type Notebook, parseNotebook, serialiseNotebook } from "../lab/notebook/ipynb.ts";
 import type { Lab } from "../lab/notebook/lab_object.ts";
 import { toMarkdown } from "../lab/notebook/markdown_export.ts";
@@ -18,16 +21,20 @@ import { diskWorld } from "./disk_world.ts";
 import { failWith } from "./exit.ts";
 import { diskFiles } from "./files.ts";
 import { helpText, parseFlags } from "./flags.ts";
+import { hubSettings } from "./hub_settings.ts";
 import { startWorkerKernel, usualMemory } from "./notebook_kernels.ts";
+import { lockLines } from "./notebook_lock.ts";
+import { diskModules } from "./notebook_modules.ts";
 import { cellLine, findingLine, hasBrokenPromise, summaryLines, verdictLine } from "./notebook_report.ts";
 import { standardOutput, type Terminal, terminalProgress } from "./progress.ts";
 import { versions } from "./versions.ts";
 
-const verbs = ["run", "verify", "check", "export"] as const;
+const verbs = ["run", "verify", "check", "lock", "export"] as const;
 
 const usage = {
   task: "notebook",
-  about: "runs notebooks, verifies what they have stored, checks them without running, or exports them.",
+  about:
+    "runs notebooks, verifies what they have stored, checks them without running, locks what they import, or exports them.",
   rest: `${verbs.join("|")} FILE.ipynb…`,
   own: {
     out: text("", {
@@ -48,8 +55,14 @@ const usage = {
       min: 256,
       max: 1 << 20,
     }),
+    update: text("", {
+      doc: "lock: what to lock anew, though it is locked; all for every import",
+      placeholder: "SPECIFIER",
+      mayBeEmpty: true,
+    }),
     trust: boolean(false, {
-      doc: "Grant what the notebook declares that it needs: other models, hosts of the network",
+      doc:
+        "Grant what the notebook declares that it needs: other models, hosts of the network and of its import lock",
     }),
     gpuSeconds: integer(1200, {
       doc: "Longest that a notebook may use the GPU",
@@ -68,6 +81,10 @@ const usage = {
     ["deno task notebook run tour.ipynb --outputs", "every cell, in order, from a clean start"],
     ["deno task notebook run mine.ipynb --in-place", "the same, and its outputs kept with their proofs"],
     ["deno task notebook verify *.ipynb", "whether the stored outputs come out again, cell by cell"],
+    [
+      "deno task notebook lock mine.ipynb",
+      "fetch what its cells import (npm:d3-array@3.2.4, https://…), and keep the digests of all modules in it",
+    ],
     ["deno task notebook export mine.ipynb --to html --out mine.html", "a page to read"],
   ],
 } as const;
@@ -76,6 +93,8 @@ const usage = {
 export interface World {
   files: Files;
   terminal: Terminal;
+  /** Where modules that notebooks import come from. */
+  modules: ModuleSource;
   openGpu: (choice: GpuChoice) => ReturnType<typeof openGpu>;
   /** Aborted by Ctrl-C. */
   signal?: AbortSignal;
@@ -153,7 +172,7 @@ function readFlags(args: readonly string[]) {
       const only: [string, Verb[]][] = [["in-place", ["run"]], ["outputs", ["run"]], ["to", ["export"]], [
         "out",
         ["run", "export"],
-      ]];
+      ], ["update", ["lock"]]];
       for (const [flag, of] of only) {
         if (given.has(flag) && !of.includes(verb)) {
           throw new RangeError(`--${flag} is for ${of.join(" and ")}, not for ${verb}.`);
@@ -216,6 +235,20 @@ const tasks: Record<Verb, (given: Given) => Promise<boolean>> = {
     return errors === 0;
   },
 
+  async lock({ path, notebook, own, world, say }) {
+    // Whoever locks a notebook's imports asks for them.
+    const imports = new Imports(world.modules, { mayFetch: () => true });
+    const locking = await lockNotebook(notebook, imports, own.update || undefined);
+    for (const line of lockLines(locking)) say(line);
+    const before = serialiseNotebook(notebook), after = serialiseNotebook(locking.notebook);
+    if (after === before) say(`Nothing was changed: ${path}`);
+    else {
+      await world.files.writeAtomic(path, new TextEncoder().encode(after));
+      say(`Written: ${path}`);
+    }
+    return locking.failures.length === 0;
+  },
+
   async export({ path, notebook, own, world, say }) {
     const title = path.replace(/^.*[\\/]/, "").replace(/\.ipynb$/, "");
     const written = {
@@ -232,13 +265,20 @@ const tasks: Record<Verb, (given: Given) => Promise<boolean>> = {
 
 /** Runs a notebook from clean, a line a cell. */
 async function runIt({ path, notebook, own, world, bench, labs, say }: Given): Promise<NotebookRun> {
-  const { needs, seed } = notebook.metadata.lab;
+  const { needs, seed, imports } = notebook.metadata.lab;
   const base: Grant = { ...strangersGrant, gpuSeconds: own.gpuSeconds, deviceBytes: 8 * 2 ** 30 };
+  const grant: Grant = own.trust ? { ...grantFor(needs, base), imports: "any" } : base;
   const declared = needs.filter((need) => /^(models$|model:|network:)/.test(need));
-  if (declared.length > 0 && !own.trust) {
-    say(`${path} asks for ${declared.join(", ")}, which it does not get; --trust grants what it asks for.`);
+  const hosts = hostsOf(imports).filter((host) => !mayImportFrom(grant, host)).map((host) =>
+    `modules of ${host}`
+  );
+  if (declared.length + hosts.length > 0 && !own.trust) {
+    say(
+      `${path} asks for ${
+        [...declared, ...hosts].join(", ")
+      }, which it does not get; --trust grants what it asks for.`,
+    );
   }
-  const grant = own.trust ? grantFor(needs, base) : base;
   const progress = terminalProgress(world.terminal);
   const steps = notebook.cells.filter(({ cell_type }) => cell_type === "code").length;
   const stage = progress.stage("notebook", { steps, unit: "cells" });
@@ -252,6 +292,7 @@ async function runIt({ path, notebook, own, world, bench, labs, say }: Given): P
   const ran = await runNotebook(notebook, start, {
     timeout: own.timeout * 1000,
     keepGoing: own["keep-going"],
+    imports: new Imports(world.modules, { mayFetch: (host) => mayImportFrom(grant, host) }),
     signal: world.signal,
     onCell: (_, position) => {
       stage.step(position - 1);
@@ -282,7 +323,10 @@ if (import.meta.main) {
     abort.abort();
   });
   try {
-    const world = { files: diskFiles(), terminal: standardOutput(), openGpu, signal: abort.signal };
+    const files = diskFiles();
+    const { assets } = await hubSettings(Deno.env.get);
+    const modules = diskModules(files, assets);
+    const world = { files, terminal: standardOutput(), modules, openGpu, signal: abort.signal };
     const status = await notebookTask(Deno.args, world);
     Deno.exit(abort.signal.aborted ? 130 : status);
   } catch (error) {

@@ -3,7 +3,7 @@ import source from "./heat_map.wgsl" with { type: "text" };
 import { mostIterations } from "./device.ts";
 import type { Gpu } from "./gpu.ts";
 import { kernel } from "./kernel.ts";
-import type { Matrix } from "./matrix.ts";
+import type { Matrix, MatrixPart } from "./matrix.ts";
 import type { Tensor } from "./tensor.ts";
 
 const heatMapKernel = kernel("heat_map", source);
@@ -33,6 +33,8 @@ export function cellStarts(from: number, to: number, most: number): Uint32Array<
 /**
  * Aggregates cells of a matrix. Both lists of starts rise, have one more entry than there are cells, and stay within the matrix.
  * @param scale multiplies every element before it is summed: a power of two, so that no square over- or underflows
+ * @param order the rows in the order in which they are looked at, for the places from the first of `rowStarts` to the last, which then are
+ * places in that order; by default as they lie
  * @returns u32 [height, width, 5], for {@link readCells}
  */
 export function heatMap(
@@ -41,6 +43,7 @@ export function heatMap(
   rowStarts: Uint32Array<ArrayBuffer>,
   columnStarts: Uint32Array<ArrayBuffer>,
   scale = 1,
+  order?: Uint32Array<ArrayBuffer>,
 ): Tensor {
   const height = rowStarts.length - 1, width = columnStarts.length - 1;
   if (rowStarts[height] > matrix.rows || columnStarts[width] > matrix.columns) {
@@ -51,7 +54,6 @@ export function heatMap(
     );
   }
   const cells = gpu.empty([height, width, cellNumbers], "heat_map", "u32");
-  const rows = gpu.from(rowStarts, [height + 1], "heat_map.rowStarts");
   const columns = gpu.from(columnStarts, [width + 1], "heat_map.columnStarts");
   const bandRows = (rowStarts[height] - rowStarts[0]) / height;
   let widest = 1;
@@ -61,30 +63,81 @@ export function heatMap(
   // Rows of a band that one dispatch may take: each goes round once for every `across` columns of its cell, and once more in 64.
   const rounds = Math.ceil(widest / across);
   const mostRows = Math.max(1, Math.floor(down * (mostIterations / rounds - 2) * 64 / 65));
-  let tallest = 1;
-  for (let y = 0; y < height; y++) tallest = Math.max(tallest, rowStarts[y + 1] - rowStarts[y]);
-  let first = 0, band = 0;
-  for (const part of matrix.parts) {
-    const step = tallest > mostRows ? mostRows : part.rows;
-    for (let done = 0; done < part.rows; done += step) {
-      const count = Math.min(step, part.rows - done), offset = part.from + done * matrix.columns;
-      while (band < height && rowStarts[band + 1] <= first) band++;
+  if (order) gpu.clear(cells);
+  for (const { part, starts, order: own, rows, first } of stripsOf(matrix, rowStarts, order)) {
+    const bands = gpu.from(starts, [height + 1], "heat_map.rowStarts");
+    const list = own && gpu.from(own, [rows], "heat_map.order");
+    let tallest = 1;
+    for (let y = 0; y < height; y++) tallest = Math.max(tallest, starts[y + 1] - starts[y]);
+    const step = tallest > mostRows ? mostRows : rows;
+    let band = 0;
+    for (let done = 0; done < rows; done += step) {
+      const from = first + done, count = Math.min(step, rows - done);
+      const offset = part.from + (own ? 0 : done * matrix.columns);
+      while (band < height && starts[band + 1] <= from) band++;
       let end = band;
-      while (end < height && rowStarts[end] < first + count) end++;
+      while (end < height && starts[end] < from + count) end++;
       for (let firstBand = band; firstBand < end; firstBand += mostBands) {
         gpu.run(
           heatMapKernel,
-          { x: part.tensor, rowStarts: rows, columnStarts: columns, cells },
-          { columns: matrix.columns, offset, first, count, width, cellsEach, firstBand, scale },
+          // Where the rows are as they lie, no order is read.
+          { x: part.tensor, rowStarts: bands, columnStarts: columns, order: list ?? bands, cells },
+          { columns: matrix.columns, offset, first: from, count, width, cellsEach, firstBand, scale },
           [Math.ceil(width / cellsEach), Math.min(mostBands, end - firstBand)],
-          { across, down },
+          { across, down, ordered: own ? 1 : 0 },
         );
       }
-      first += count;
     }
+    for (const tensor of [bands, ...list ? [list] : []]) gpu.release(tensor);
   }
-  for (const tensor of [rows, columns]) gpu.release(tensor);
+  gpu.release(columns);
   return cells;
+}
+
+/** What the kernel takes of one part of a matrix. */
+interface Strip {
+  part: MatrixPart;
+  /** Where bands begin, in rows of the matrix, or in places of `order`. */
+  starts: Uint32Array<ArrayBuffer>;
+  /** Rows of the part in the order in which they are looked at. */
+  order?: Uint32Array<ArrayBuffer>;
+  /** How many rows are taken of the part, and the first of them as `starts` count. */
+  rows: number;
+  first: number;
+}
+
+function stripsOf(
+  { rows, parts }: Matrix,
+  rowStarts: Uint32Array<ArrayBuffer>,
+  order: Uint32Array<ArrayBuffer> | undefined,
+): Strip[] {
+  let first = 0;
+  if (!order) {
+    return parts.map((part) => {
+      const strip = { part, starts: rowStarts, rows: part.rows, first };
+      first += part.rows;
+      return strip;
+    });
+  }
+  const height = rowStarts.length - 1;
+  if (order.length !== rowStarts[height] - rowStarts[0]) {
+    throw new Error(`an order of ${order.length} rows is given for ${rowStarts[height] - rowStarts[0]}`);
+  }
+  const stray = order.find((row) => row >= rows);
+  if (stray !== undefined) throw new Error(`row ${stray} of an order is not among ${rows}`);
+  return parts.map((part) => {
+    const own = new Uint32Array(order.length), starts = new Uint32Array(height + 1);
+    let count = 0;
+    for (let band = 0; band < height; band++) {
+      for (let place = rowStarts[band]; place < rowStarts[band + 1]; place++) {
+        const row = order[place - rowStarts[0]] - first;
+        if (row >= 0 && row < part.rows) own[count++] = row;
+      }
+      starts[band + 1] = count;
+    }
+    first += part.rows;
+    return { part, starts, order: own.slice(0, count), rows: count, first: 0 };
+  }).filter((strip) => strip.rows > 0);
 }
 
 /** Lanes along a row and rows at once: 256 lanes, as many of them along a row as there are columns; on CPU adapters one vector. */
@@ -135,12 +188,13 @@ export function readCells(
   return { extreme: new Float32Array(extreme.buffer), sum, squares, finite, nonFinite, zeros };
 }
 
-/** The same in f64 on the host. */
+/** The same in f64 on the host. @param order as {@link heatMap} takes it */
 export function heatMapReference(
   x: Float32Array<ArrayBuffer>,
   columns: number,
   rowStarts: ArrayLike<number>,
   columnStarts: ArrayLike<number>,
+  order?: ArrayLike<number>,
 ): Cells {
   const height = rowStarts.length - 1, width = columnStarts.length - 1, count = height * width;
   const extreme = new Float32Array(count), sum = new Float64Array(count), squares = new Float64Array(count);
@@ -148,7 +202,8 @@ export function heatMapReference(
   for (let cellY = 0; cellY < height; cellY++) {
     for (let cellX = 0; cellX < width; cellX++) {
       const i = cellY * width + cellX;
-      for (let row = rowStarts[cellY]; row < rowStarts[cellY + 1]; row++) {
+      for (let place = rowStarts[cellY]; place < rowStarts[cellY + 1]; place++) {
+        const row = order ? order[place - rowStarts[0]] : place;
         for (let column = columnStarts[cellX]; column < columnStarts[cellX + 1]; column++) {
           const value = x[row * columns + column];
           if (!Number.isFinite(value)) {

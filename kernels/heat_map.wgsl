@@ -4,6 +4,8 @@
 //
 // x             f32 [≥ offset + count·columns], read as bits: rows [first, first + count) of the matrix; compilers may assume that no float is NaN
 // rowStarts     u32 [height + 1], read, rising;  columnStarts  u32 [width + 1], read, rising
+// order         u32 [≥ first + count], read where `ordered` is 1: then [first, first + count) are places in it, place p is row order[p]
+//               of x from `offset` on, and rowStarts are of places; every cell goes on from what it holds, zeros to begin with
 // cells         u32 [height, width, 5], written: a key of the extreme (below), bits of two f32, two counts. A cell belongs to one
 //               workgroup. A band whose first rows lie before `first` goes on from what an earlier dispatch left in its cells.
 // Any sizes. Workgroup `across` × `down` (powers of two); grid: groups of cellsEach cells in x, bands from firstBand on in y. Lanes go
@@ -18,10 +20,12 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<u32>;
 @group(0) @binding(2) var<storage, read> rowStarts: array<u32>;
 @group(0) @binding(3) var<storage, read> columnStarts: array<u32>;
-@group(0) @binding(4) var<storage, read_write> cells: array<u32>;
+@group(0) @binding(4) var<storage, read> order: array<u32>;
+@group(0) @binding(5) var<storage, read_write> cells: array<u32>;
 
 override across: u32 = 64;
 override down: u32 = 4;
+override ordered: u32 = 0;
 
 struct Summary { key: u32, strays: u32, zeros: u32, sum: f32, squares: f32 }
 
@@ -29,6 +33,11 @@ var<workgroup> summaries: array<Summary, across * down>;
 
 fn merged(a: Summary, b: Summary) -> Summary {
   return Summary(max(a.key, b.key), a.strays + b.strays, a.zeros + b.zeros, a.sum + b.sum, a.squares + b.squares);
+}
+
+fn rowAt(place: u32) -> u32 {
+  if (ordered == 1u) { return order[params.first + place]; }
+  return place;
 }
 
 @compute @workgroup_size(across, down)
@@ -49,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
       var squares = 0.0;
       let end = min(block + 64u * down, row1);
       for (var row = block; row < end; row += down) {
-        let bits = x[params.offset + row * params.columns + column];
+        let bits = x[params.offset + rowAt(row) * params.columns + column];
         let magnitude = bits & 0x7fffffffu;
         let finite = magnitude < 0x7f800000u;
         let value = bitcast<f32>(select(0u, bits, finite)) * params.scale;
@@ -85,7 +94,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     }
   }
   let at = (band * params.width + cell) * 5u;
-  if (rowStarts[band] < params.first) {
+  if (ordered == 1u || rowStarts[band] < params.first) {
     let before = Summary(cells[at], cells[at + 3u], cells[at + 4u], bitcast<f32>(cells[at + 1u]), bitcast<f32>(cells[at + 2u]));
     total = merged(before, total);
   }

@@ -31,7 +31,7 @@ import {
 } from "./checkpoint_files.ts";
 import { expectedTensors, parseQwen2Config, type Qwen2Config, qwen2ConfigJson } from "./qwen2_config.ts";
 import { elementsOf } from "./safetensors.ts";
-import { fillTensors, readPieces } from "./transfer.ts";
+import { fillTensors, readPieces, type Stray } from "./transfer.ts";
 
 /** Weights of one layer; D hidden, Hq and Hkv heads of hd, F feed-forward. */
 export interface Qwen2Layer {
@@ -289,6 +289,7 @@ export async function readQwen2Config(files: Files, folder: string): Promise<Qwe
 
 /**
  * Loads a model folder. A language model can be loaded as a backbone (`head: "score"`) whose scalar head starts as zeros.
+ * @param onStray as {@link fillTensors} takes it
  * @throws naming the file and the tensor where one is missing, has another shape, or is not finite
  */
 export async function loadQwen2(
@@ -297,6 +298,7 @@ export async function loadQwen2(
   folder: string,
   name: string,
   head?: Qwen2Config["head"],
+  onStray?: (stray: Stray) => void,
 ): Promise<Qwen2> {
   const stored = await readQwen2Config(files, folder);
   const config = { ...stored, head: head ?? stored.head };
@@ -306,7 +308,7 @@ export async function loadQwen2(
   requireTensors(weights, wanted, ["score.bias", ...(freshHead ? ["lm_head.weight"] : [])]);
   const model = allocateQwen2(gpu, config, name);
   try {
-    await fillQwen2(gpu, model, weights);
+    await fillQwen2(gpu, model, weights, onStray);
   } catch (error) {
     model.parameters.drop();
     throw error;
@@ -317,9 +319,15 @@ export async function loadQwen2(
 
 /**
  * Fills a model with the stored tensors that it knows; the shapes must have been checked.
- * @throws DamagedFileError where a number is not finite
+ * @param onStray as {@link fillTensors} takes it
+ * @throws DamagedFileError where a number is not finite, and nobody else hears of it
  */
-export async function fillQwen2(gpu: Gpu, model: Qwen2, weights: CheckpointWeights): Promise<void> {
+export async function fillQwen2(
+  gpu: Gpu,
+  model: Qwen2,
+  weights: CheckpointWeights,
+  onStray?: (stray: Stray) => void,
+): Promise<void> {
   await fillTensors(
     gpu,
     weights,
@@ -331,6 +339,7 @@ export async function fillQwen2(gpu: Gpu, model: Qwen2, weights: CheckpointWeigh
         return placed;
       });
     }),
+    onStray,
   );
 }
 

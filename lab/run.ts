@@ -1,6 +1,5 @@
 /** What a stage is given, and what it leaves behind. */
 import type { Gpu } from "../kernels/gpu.ts";
-import type { Tensor } from "../kernels/tensor.ts";
 import { DamagedFileError, type Files, joinPath } from "./bytes.ts";
 import type { Config } from "./config.ts";
 import type { Dataset, SummarisedPost } from "./dataset.ts";
@@ -10,12 +9,13 @@ import type { MetricRecord, StageName } from "./report/data.ts";
 import type { RunDirectory } from "./run_directory.ts";
 import { newestCheckpoint, requireRoom, writeCheckpointFolder } from "./checkpoints.ts";
 import { rewindAppends } from "./run_directory.ts";
-import { entryOf, fileOrder, readNumbers, readSafetensorsHeader, safetensorsBytes } from "./safetensors.ts";
+import { entryOf, readNumbers, readSafetensorsHeader } from "./safetensors.ts";
 import { openCheckpoint } from "./checkpoint_files.ts";
+import { momentArenas, optimizerFile, saveMoments } from "./optimizer_file.ts";
 import { fillQwen2, type Qwen2, saveQwen2 } from "./qwen2.ts";
 import type { Tokenisers, TokenLimits } from "./tokenise.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-import { fillTensors, readPieces } from "./transfer.ts";
+import { fillTensors } from "./transfer.ts";
 
 /** Everything a stage works with. */
 export interface Run {
@@ -115,16 +115,6 @@ export async function forgetRecords({ files, path }: Run, stages: readonly Stage
 
 // ---- checkpoints of a stage in progress ----
 
-/** The optimiser's state as the tensors of a file. */
-function momentArenas({ parameters }: Qwen2): Map<string, Tensor> {
-  const roles = ["firstMoment", "secondMoment"] as const;
-  return new Map(
-    roles.flatMap((role) =>
-      parameters.arenasOf(role).map((arena, i): [string, Tensor] => [`${role}.${i}`, arena])
-    ),
-  );
-}
-
 /** Tells after each step of a stage whether a checkpoint is due: every so many steps, and where they are slow every so many minutes. */
 export function checkpointsDue({ config }: Pick<Run, "config">): (step: number) => boolean {
   const { every, minutes } = config.checkpoints;
@@ -202,12 +192,7 @@ export async function saveProgress(
       const inside = joinPath(folder, name);
       await files.makeDirectory(inside);
       await saveQwen2(run.gpu, files, inside, model);
-      const moments = momentArenas(model);
-      const plans = fileOrder(
-        [...moments].map(([key, { shape }]) => ({ name: key, dtype: "F32" as const, shape })),
-      );
-      const bytes = safetensorsBytes(plans, ({ name: key }) => readPieces(run.gpu, moments.get(key)!));
-      await files.writeAtomic(joinPath(inside, "optimizer.safetensors"), bytes);
+      await saveMoments(run.gpu, files, inside, model);
     }
   }, { notes, keep: run.config.checkpoints.keep, every: Math.max(1, run.config.checkpoints.every) });
 }
@@ -231,7 +216,7 @@ export async function loadProgress(
   for (const [name, model] of Object.entries(models)) {
     const inside = joinPath(checkpoint.folder, name);
     await fillQwen2(run.gpu, model, await openCheckpoint(run.files, inside));
-    const header = await readSafetensorsHeader(run.files, joinPath(inside, "optimizer.safetensors"));
+    const header = await readSafetensorsHeader(run.files, joinPath(inside, optimizerFile));
     const source = {
       path: () => header.path,
       read: (key: string, from: number, to: number) => readNumbers(run.files, header, key, from, to),

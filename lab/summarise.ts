@@ -20,6 +20,8 @@ export interface Drawing {
   /** 0 always takes the likeliest. */
   temperature: number;
   seed: number;
+  /** As {@link WritingOptions} has it. */
+  margins?: boolean;
 }
 
 /** A token with the text that stands for it. */
@@ -39,8 +41,10 @@ export interface Written {
 }
 
 /** The drawing as options of `write`; the key is that of `deno task generate`'s first sample. */
-export function drawingOptions({ temperature, seed }: Drawing): Omit<WritingOptions, "responseLength"> {
-  return { ...drawnAt(temperature), seed, stage: stageKeys.samples, step: 0 };
+export function drawingOptions(
+  { temperature, seed, margins }: Drawing,
+): Omit<WritingOptions, "responseLength"> {
+  return { ...drawnAt(temperature), margins, seed, stage: stageKeys.samples, step: 0 };
 }
 
 /**

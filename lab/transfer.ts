@@ -24,20 +24,37 @@ export interface Stretch {
   to: number;
 }
 
+/** A number that is NaN or an infinity, the first of a stretch. */
+export interface Stray {
+  /** Of the stored tensor, and the element's place in it. */
+  name: string;
+  element: number;
+  /** Tells of it, as a refusal. */
+  error: DamagedFileError;
+}
+
 /** Numbers in one piece: 16 MiB of f32. */
 const pieceSize = 4 << 20;
+
+/** Pieces that are being read while one is carried to the device. */
+const readAhead = 2;
 
 /** Bytes that may be on their way to the device before it is waited for; twice as many are in memory at most. */
 const flightBytes = 32 << 20;
 
 /**
  * Fills tensors with stored numbers, widened to f32 on the device.
- * @throws DamagedFileError where one of them is NaN or an infinity; the tensors then hold whatever was read until the end
+ * @param onStray is told of each stretch that has numbers that are NaN or infinite, once all are on the device as they are; by default that
+ * is an error
+ * @throws DamagedFileError of the first such number, unless it is heard of otherwise; the tensors then hold whatever was read until the end
  */
 export async function fillTensors(
   gpu: Gpu,
   source: NumberSource,
   stretches: readonly Stretch[],
+  onStray: (stray: Stray) => void = ({ error }) => {
+    throw error;
+  },
 ): Promise<void> {
   const pieces = stretches.flatMap((stretch, slot) =>
     Array.from({ length: Math.ceil(stretch.size / pieceSize) }, (_, n) => {
@@ -54,10 +71,11 @@ export async function fillTensors(
     return bytes;
   };
   try {
-    let next = read(pieces[0]), landed = Promise.resolve(), bytes = 0;
+    const ahead = pieces.slice(0, readAhead).map(read);
+    let landed = Promise.resolve(), bytes = 0;
     for (const [i, { tensor, to, from, slot }] of pieces.entries()) {
-      const numbers = (await next)!;
-      next = read(pieces[i + 1]);
+      const numbers = (await ahead.shift())!;
+      ahead.push(read(pieces[i + readAhead]));
       widen(gpu, numbers, { target: tensor, to }, { first, slot, at: from });
       bytes += numbers.bytes.length;
       if (bytes < flightBytes) continue;
@@ -67,8 +85,10 @@ export async function fillTensors(
       bytes = 0;
     }
     const [strays] = await gpu.readU32(first);
-    const slot = strays.findIndex((element) => element !== noStray);
-    if (slot >= 0) throw await strayNumber(source, stretches[slot].name, strays[slot]);
+    for (const [slot, { name }] of stretches.entries()) {
+      const element = strays[slot];
+      if (element !== noStray) onStray({ name, element, error: await strayNumber(source, name, element) });
+    }
   } finally {
     gpu.drop(first);
   }

@@ -9,9 +9,12 @@ import type { Gpu } from "../kernels/gpu.ts";
 import { FileAccessError, type Files, joinPath, readJson, sha256OfFile, shown, writeJson } from "./bytes.ts";
 import { isDemoPlace } from "./demo/places.ts";
 import { type Config, presetConfig, readConfig } from "./config.ts";
+import { saveMoments } from "./optimizer_file.ts";
 import { loadQwen2, type Qwen2, readQwen2Config, saveQwen2 } from "./qwen2.ts";
+import type { StageName } from "./report/data.ts";
 import { readStartedRun } from "./run_record.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
+import type { Stray } from "./transfer.ts";
 
 /** What differs between a page and a process. */
 export interface World {
@@ -25,6 +28,12 @@ export interface World {
   shipped: { files: Files; folder: string };
   /** Where models are kept, each in a folder of its name; without it none can be. */
   kept?: { files: Files; folder: string };
+}
+
+/** How far a model's training has come. */
+export interface Trained {
+  stage: StageName;
+  step: number;
 }
 
 /** A model on the device, with what belongs to it. */
@@ -43,6 +52,10 @@ export interface OpenModel {
   /** Bytes that were read, where they came from afar. */
   bytes: number;
   milliseconds: number;
+  /** Of a model that is being trained: the stage, and the steps that have been taken. */
+  training?: Trained;
+  /** Weights that are not finite, of a model that was opened in spite of them. */
+  strays?: readonly Stray[];
 }
 
 export class Workbench {
@@ -66,11 +79,17 @@ export class Workbench {
   /**
    * The model of a place, loaded at the first call.
    * @param received is told how many bytes have come so far
+   * @param strays whether one with weights that are not finite is wanted too, by somebody who only looks at them
+   * @throws DamagedFileError where there are such weights and they are not wanted
    */
-  open(place: string, received: (bytes: number) => void = () => {}): Promise<OpenModel> {
+  open(
+    place: string,
+    received: (bytes: number) => void = () => {},
+    { strays = false }: { strays?: boolean } = {},
+  ): Promise<OpenModel> {
     const there = this.open_.get(place);
-    if (there) return there;
-    const opening = this.load(place, received);
+    if (there) return strays ? there : there.then(requireFinite);
+    const opening = this.load(place, received, strays);
     this.open_.set(place, opening);
     opening.catch(() => this.open_.get(place) === opening && this.open_.delete(place));
     return opening;
@@ -86,13 +105,23 @@ export class Workbench {
 
   /**
    * Keeps a model, so that it is there at the next visit, too; one of the same name is replaced.
+   * @param moments whether AdamW's state is kept beside it, for the inspector: twice the bytes of the weights
    * @returns its place
-   * @throws RangeError for a name that is none, FileAccessError where there is no room
+   * @throws RangeError for a name that is none, or where there is no such state; FileAccessError where there is no room
    */
-  async keep({ gpu, model, source, configuration }: OpenModel, name: string): Promise<string> {
+  async keep(
+    { place: of, gpu, model, source, configuration, training }: OpenModel,
+    name: string,
+    { moments = false }: { moments?: boolean } = {},
+  ): Promise<string> {
     if (!/^[\w-][\w.-]{0,63}$/.test(name)) {
       throw new RangeError(
         `A model cannot be called ${shown(name)}: use up to 64 letters, digits, ".", "-" and "_".`,
+      );
+    }
+    if (moments && !training) {
+      throw new RangeError(
+        `${of} has no moments to keep: only a trainer's model has, until the trainer is freed.`,
       );
     }
     const { kept } = this.world;
@@ -111,6 +140,13 @@ export class Workbench {
       }
       await writeJson(files, joinPath(next, configurationFile), await configuration());
       await saveQwen2(gpu, files, next, model);
+      if (moments) {
+        await writeJson(files, joinPath(next, trainingFile), {
+          stage: training!.stage,
+          step: training!.step,
+        });
+        await saveMoments(gpu, files, next, model);
+      }
     } catch (error) {
       await files.remove(next).catch(() => {});
       throw error;
@@ -138,7 +174,11 @@ export class Workbench {
     this.open_.clear();
   }
 
-  private async load(place: string, received: (bytes: number) => void): Promise<OpenModel> {
+  private async load(
+    place: string,
+    received: (bytes: number) => void,
+    lenient: boolean,
+  ): Promise<OpenModel> {
     const start = performance.now();
     let bytes = 0;
     const { files, folder } = this.world.locate(place, (count) => received(bytes += count));
@@ -146,7 +186,9 @@ export class Workbench {
     // Before the weights: a folder that is none is told of at once.
     const { vocabulary } = await readQwen2Config(files, folder);
     const tokenizer = once(() => loadTokenizer((path) => files.read(path), folder, vocabulary));
-    const model = await loadQwen2(gpu, files, folder, place);
+    const strays: Stray[] = [];
+    const hear = lenient ? (stray: Stray) => void strays.push(stray) : undefined;
+    const model = await loadQwen2(gpu, files, folder, place, undefined, hear);
     if (await files.exists(joinPath(folder, "tokenizer.json"))) await tokenizer();
     return {
       place,
@@ -162,12 +204,22 @@ export class Workbench {
       }),
       bytes,
       milliseconds: performance.now() - start,
+      ...(strays.length > 0 && { strays }),
     };
   }
 }
 
+/** @throws DamagedFileError for a model that can be looked at and no more */
+export function requireFinite(opened: OpenModel): OpenModel {
+  if (opened.strays) throw opened.strays[0].error;
+  return opened;
+}
+
 /** Beside a model that was kept: the configuration that it was made with. */
 const configurationFile = "precis_config.json";
+
+/** Beside a model that was kept with its moments: how far its training had come. */
+export const trainingFile = "precis_training.json";
 
 async function configurationOf(files: Files, folder: string, place: string): Promise<Config> {
   if (isDemoPlace(place)) return presetConfig("demo");

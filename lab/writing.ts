@@ -4,10 +4,11 @@
  */
 import { gatherRows } from "../kernels/gather_rows.ts";
 import type { Gpu } from "../kernels/gpu.ts";
-import { keyValueCache, releaseKeyValueCache } from "../kernels/key_value_cache.ts";
+import { type KeyValueCache, keyValueCache, releaseKeyValueCache } from "../kernels/key_value_cache.ts";
 import { logprobs } from "../kernels/logprob.ts";
 import { sample, type SampleRule } from "../kernels/sample.ts";
 import type { Tensor } from "../kernels/tensor.ts";
+import { topTokens } from "../kernels/top_tokens.ts";
 import { hiddenOfStep } from "./generate.ts";
 import { hiddenStates, type Qwen2, ropeShape, tokenBatch } from "./qwen2.ts";
 import { tokenLogprobs } from "./scoring.ts";
@@ -19,6 +20,8 @@ export interface RatedToken {
   logprob: number;
   /** Of the distribution it comes from, at temperature 1, nats. */
   entropy: number;
+  /** How far its logit was above the second best; of greedy writing that was asked for margins. */
+  margin?: number;
 }
 
 export interface WritingOptions extends SampleRule {
@@ -31,6 +34,13 @@ export interface WritingOptions extends SampleRule {
   step: number;
   /** What numbers the prompt in the random numbers' key. Default 0. */
   sample?: number;
+  /** Tells of each token that is chosen greedily how near the second best came. */
+  margins?: boolean;
+  /**
+   * The caller's own caches, one a layer, for prompt and response: they hold the keys and values of all tokens but the last one drawn in the
+   * end. By default caches that are freed.
+   */
+  caches?: readonly KeyValueCache[];
 }
 
 /**
@@ -46,7 +56,8 @@ export async function* write(
   const { responseLength, eosId, vocabulary } = options;
   const shape = ropeShape(model.config);
   const one = (value: number, name: string) => gpu.from(Uint32Array.of(value), [1], name);
-  const caches = model.layers.map(() => keyValueCache(gpu, 1, prompt.length + responseLength, shape));
+  const caches = options.caches ??
+    model.layers.map(() => keyValueCache(gpu, 1, prompt.length + responseLength, shape));
   const draw = async (t: number, hiddenOf: () => Tensor): Promise<RatedToken> => {
     const drawn = gpu.scope(() => {
       const hidden = hiddenOf();
@@ -56,11 +67,19 @@ export async function* write(
         position: t,
       });
       const { logprob, entropy } = logprobs(gpu, hidden, model.head, token, { vocabulary });
-      return [token, logprob, entropy];
+      const near = options.greedy && options.margins
+        ? [topTokens(gpu, hidden, model.head, 2, { vocabulary }).logits]
+        : [];
+      return [token, logprob, entropy, ...near];
     });
-    const [token, logprob, entropy] = await gpu.read(...drawn);
+    const [token, logprob, entropy, near] = await gpu.read(...drawn);
     for (const tensor of drawn) gpu.release(tensor);
-    return { id: new Uint32Array(token.buffer)[0], logprob: logprob[0], entropy: entropy[0] };
+    return {
+      id: new Uint32Array(token.buffer)[0],
+      logprob: logprob[0],
+      entropy: entropy[0],
+      ...(near && { margin: near[0] - near[1] }),
+    };
   };
   try {
     let latest = await draw(0, () => {
@@ -85,7 +104,7 @@ export async function* write(
       yield latest;
     }
   } finally {
-    for (const cache of caches) releaseKeyValueCache(gpu, cache);
+    if (!options.caches) { for (const cache of caches) releaseKeyValueCache(gpu, cache); }
   }
 }
 

@@ -2,9 +2,9 @@
 import { Captures, nameMatcher } from "../../kernels/capture.ts";
 import { gatherRows } from "../../kernels/gather_rows.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
-import { keyValueCache, releaseKeyValueCache } from "../../kernels/key_value_cache.ts";
+import { type KeyValueCache, keyValueCache, releaseKeyValueCache } from "../../kernels/key_value_cache.ts";
 import { crossEntropy } from "../../kernels/logprob.ts";
-import { matrixOf } from "../../kernels/matrix.ts";
+import { matrixOf, rowsOf } from "../../kernels/matrix.ts";
 import { recordDispatches, type RecordedDispatch } from "../../kernels/recorder.ts";
 import { scalarHead } from "../../kernels/scalar_head.ts";
 import type { Tensor } from "../../kernels/tensor.ts";
@@ -33,6 +33,8 @@ export interface HoldOptions {
   patterns: readonly string[];
   gradients: boolean;
   cache: boolean;
+  /** Caches that generation has filled already, as far as `tokens`; they are the capture's from here on. */
+  generated?: { caches: KeyValueCache[]; tokens: number };
   dispatches: boolean;
   /** The first token that the loss is over. */
   lossFrom: number;
@@ -59,24 +61,29 @@ export async function hold(
   ids: readonly number[],
   options: HoldOptions,
 ): Promise<Held> {
-  const { gradients, cache, mostBytes, prefix } = options;
-  if (gradients) makeRoomForGradients(model);
+  const { gradients, cache, generated, mostBytes, prefix } = options;
   const kept: Tensor[] = [];
   const shape = ropeShape(model.config);
-  const caches = cache ? model.layers.map(() => keyValueCache(gpu, 1, ids.length, shape)) : undefined;
+  const fresh = cache && !generated
+    ? model.layers.map(() => keyValueCache(gpu, 1, ids.length, shape))
+    : undefined;
+  const caches = fresh ?? generated?.caches, cached = generated?.tokens ?? ids.length;
   const captures = new Captures(options.patterns, mostBytes);
+  let training = false;
   const release = () => {
     for (const tensor of [...captures.hand().map(({ copy }) => copy), ...kept.splice(0)]) gpu.release(tensor);
     for (const one of caches?.splice(0) ?? []) releaseKeyValueCache(gpu, one);
   };
   try {
+    if (gradients) makeRoomForGradients(model);
+    training = gradients;
     const watch = gradients ? new StreamWatch() : null;
     // Only while this is being encoded: whoever uses the device in between is none of our business.
     const encode = () => {
       gpu.captures = captures;
       gpu.watcher = watch;
       try {
-        return gpu.scope(() => pass(gpu, model, ids, options, caches));
+        return gpu.scope(() => pass(gpu, model, ids, options, fresh));
       } finally {
         gpu.captures = gpu.watcher = null;
       }
@@ -96,7 +103,7 @@ export async function hold(
     });
     caches?.forEach(({ keys, values }, layer) => {
       for (const [name, tensor] of [["keys", keys], ["values", values]] as const) {
-        const matrix = matrixOf(tensor);
+        const matrix = rowsOf(matrixOf(tensor), 0, cached);
         const extent = [matrix.rows, matrix.columns];
         const entry = entryOf(
           prefix,
@@ -128,7 +135,7 @@ export async function hold(
     release();
     throw error;
   } finally {
-    if (gradients) model.parameters.freeze();
+    if (training) model.parameters.freeze();
   }
 }
 

@@ -1,6 +1,6 @@
 /** How two models of one shape differ: tensor by tensor, and row by row. */
 import type { Gpu } from "../../kernels/gpu.ts";
-import { matrixOf } from "../../kernels/matrix.ts";
+import { type Matrix, matrixOf } from "../../kernels/matrix.ts";
 import { changeNumbers, rowChange } from "../../kernels/row_change.ts";
 import type { Qwen2 } from "../qwen2.ts";
 import { NoSuchTensor, wholeParameters } from "./tensors.ts";
@@ -57,6 +57,25 @@ export async function movedRows(
   return rows.sort((x, y) => y[by] - x[by] || x.row - y.row).slice(0, count);
 }
 
+/**
+ * How far each row of b is from that of a.
+ * @throws RangeError where shapes differ
+ */
+export async function rowDistances(
+  gpu: Gpu,
+  a: Matrix,
+  b: Matrix,
+  names: readonly [string, string],
+): Promise<{ distance: Float64Array<ArrayBuffer>; nonFinite: Uint32Array<ArrayBuffer> }> {
+  const numbers = await changesOf(gpu, a, b, names);
+  const distance = new Float64Array(a.rows), nonFinite = new Uint32Array(a.rows);
+  for (let row = 0; row < a.rows; row++) {
+    distance[row] = Math.sqrt(numbers[row * changeNumbers]);
+    nonFinite[row] = numbers[row * changeNumbers + 5];
+  }
+  return { distance, nonFinite };
+}
+
 function relative(norm: number, before: number): number {
   return before > 0 ? norm / before : norm > 0 ? Infinity : 0;
 }
@@ -68,9 +87,24 @@ async function rowsOfChange(gpu: Gpu, a: Qwen2, b: Qwen2, name: string): Promise
     if (!tensors) throw new NoSuchTensor(`${model.name} has no tensor "${name}".`);
     return matrixOf(...tensors);
   });
+  return await changesOf(gpu, left, right, [`"${name}" of ${a.name}`, `"${name}" of ${b.name}`]);
+}
+
+/**
+ * The numbers of {@link rowChange}, row after row.
+ * @param names of the two, for whoever is told that they cannot be compared
+ */
+async function changesOf(
+  gpu: Gpu,
+  left: Matrix,
+  right: Matrix,
+  names: readonly [string, string],
+): Promise<Float32Array> {
   if (left.rows !== right.rows || left.columns !== right.columns) {
     throw new RangeError(
-      `"${name}" is [${left.rows}, ${left.columns}] in ${a.name} and [${right.rows}, ${right.columns}] in ${b.name}: there is nothing to compare.`,
+      `${names[0]} is [${left.rows}, ${left.columns}] and ${
+        names[1]
+      } [${right.rows}, ${right.columns}]: there is nothing to compare.`,
     );
   }
   const changes = gpu.scope(() => rowChange(gpu, left, right));

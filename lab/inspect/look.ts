@@ -65,18 +65,22 @@ function needsScale(largest: number): boolean {
   return largest > 1e15 || (largest > 0 && largest < 1e-12);
 }
 
-/** A part of a matrix in at most width × height cells. */
+/**
+ * A part of a matrix in at most width × height cells.
+ * @param order as the service's `overview` takes it
+ */
 export async function overviewOf(
   gpu: Gpu,
   matrix: Matrix,
   rect: Rect,
   width: number,
   height: number,
+  order?: Uint32Array<ArrayBuffer>,
 ): Promise<Omit<Overview, "id">> {
   const part = clipped(matrix, rect);
   const rowStarts = cellStarts(part.row0, part.row1, height);
   const columnStarts = cellStarts(part.column0, part.column1, width);
-  const { result, cost } = await cellsOf(gpu, matrix, rowStarts, columnStarts);
+  const { result, cost } = await cellsOf(gpu, matrix, rowStarts, columnStarts, order);
   const over = (sums: Float64Array, finish: (mean: number) => number) =>
     Float32Array.from(sums, (sum, i) => result.finite[i] > 0 ? finish(sum / result.finite[i]) : 0);
   return {
@@ -99,13 +103,14 @@ async function cellsOf(
   matrix: Matrix,
   rowStarts: Uint32Array<ArrayBuffer>,
   columnStarts: Uint32Array<ArrayBuffer>,
+  order?: Uint32Array<ArrayBuffer>,
 ): Promise<{ result: Cells; cost: Cost }> {
   const elements = (rowStarts.at(-1)! - rowStarts[0]) * (columnStarts.at(-1)! - columnStarts[0]);
   const pass = (scale: number) =>
     measured(
       gpu,
       4 * elements,
-      () => [heatMap(gpu, matrix, rowStarts, columnStarts, scale)],
+      () => [heatMap(gpu, matrix, rowStarts, columnStarts, scale, order)],
       ([raw]) => readCells(raw, rowStarts, columnStarts, scale),
     );
   const first = await pass(1);

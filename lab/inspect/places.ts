@@ -1,11 +1,11 @@
 /** A model on the workbench with all that the inspector knows of its folder: tensors, moments, tokens, configuration. */
 import type { Tensor } from "../../kernels/tensor.ts";
-import { type Files, joinPath } from "../bytes.ts";
+import { type Files, joinPath, readJson } from "../bytes.ts";
 import type { Config } from "../config.ts";
 import { readStartedRun } from "../run_record.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer.ts";
 import { isDemoPlace } from "../demo/places.ts";
-import type { OpenModel, Workbench } from "../workbench.ts";
+import { type OpenModel, type Trained, trainingFile, type Workbench } from "../workbench.ts";
 import type { FlowRule } from "./flow.ts";
 import { type Moment, openMoments, readMoments } from "./moments.ts";
 import { findTensor, type Inspectable, NoSuchTensor, parameterEntries } from "./tensors.ts";
@@ -44,8 +44,8 @@ const checkpointFolder = /checkpoints\/(\w+)\/step-(\d+)\/[^/]+\/?$/;
 export async function openPlace(bench: Workbench, opened: OpenModel): Promise<Place> {
   const { place, gpu, model } = opened;
   const { files, folder } = bench.world.locate(place);
-  const [, stage, step] = checkpointFolder.exec(folder) ?? checkpointFolder.exec(place) ?? [];
-  const run = stage === undefined ? undefined : joinPath(folder, "..", "..", "..", "..");
+  const [, ofStage, atStep] = checkpointFolder.exec(folder) ?? checkpointFolder.exec(place) ?? [];
+  const run = ofStage === undefined ? undefined : joinPath(folder, "..", "..", "..", "..");
   const tokenizer = await opened.tokenizer().catch(() =>
     run === undefined ? undefined : tokenizerOfRun(files, run, model.config.vocabulary)
   );
@@ -97,6 +97,10 @@ export async function openPlace(bench: Workbench, opened: OpenModel): Promise<Pl
     configuration,
     async rule() {
       const config = await configuration();
+      const { stage, step } =
+        ofStage === undefined && moments && await files.exists(joinPath(folder, trainingFile))
+          ? await readJson(files, joinPath(folder, trainingFile)) as Partial<Trained>
+          : { stage: ofStage, step: atStep };
       const { learningRate, beta1, beta2, eps } = stage === "reward"
         ? config.reward
         : stage === "ppo"

@@ -4,6 +4,7 @@
  */
 import { attentionMap, attentionThumbnails } from "../../kernels/attention_map.ts";
 import type { Gpu } from "../../kernels/gpu.ts";
+import { keyValueCache, releaseKeyValueCache } from "../../kernels/key_value_cache.ts";
 import { copyGigabytesPerSecond } from "../../kernels/peak.ts";
 import { type RecordedDispatch, timeDispatch, writersOf } from "../../kernels/recorder.ts";
 import { mostTokens } from "../../kernels/top_tokens.ts";
@@ -12,16 +13,23 @@ import { firstNonFinite } from "../health.ts";
 import { ropeShape } from "../qwen2.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { stageKeys } from "../training.ts";
-import type { OpenModel, Workbench } from "../workbench.ts";
-import { rate, type RatedToken } from "../writing.ts";
-import { asksForGradients, type Held, hold, makeRoomForGradients, passAgain } from "./captures.ts";
-import { movedRows, tensorChanges } from "./changes.ts";
+import { type OpenModel, requireFinite, type Workbench } from "../workbench.ts";
+import { rate, type RatedToken, write } from "../writing.ts";
+import {
+  asksForGradients,
+  type Held,
+  hold,
+  type HoldOptions,
+  makeRoomForGradients,
+  passAgain,
+} from "./captures.ts";
+import { movedRows, rowDistances, tensorChanges } from "./changes.ts";
 import { knownLetters, shownDispatches } from "./dispatches.ts";
 import { alternativesOf, logitLens } from "./lens.ts";
 import { countsOf, floats, marginalsOf, measured, overviewOf, valuesOf } from "./look.ts";
 import { openPlace, type Place } from "./places.ts";
-import { findTensor, type Inspectable, NoSuchTensor } from "./tensors.ts";
-import { labelled, textOf, tokensOf } from "./texts.ts";
+import { findTensor, type Inspectable, NoSuchTensor, parameterEntries } from "./tensors.ts";
+import { labelled, textOf, type Tokens, tokensOf } from "./texts.ts";
 import {
   type Alternatives,
   type AttentionMap,
@@ -39,7 +47,9 @@ import {
   type Overview,
   type Recording,
   type Rect,
+  type RowChanges,
   type SamePrompt,
+  type StrayTensor,
   type TensorChange,
   type TensorEntry,
   type TokenLabel,
@@ -71,7 +81,7 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
   let running: Promise<unknown> = Promise.resolve();
 
   const at = async (place: string): Promise<Place> => {
-    const opened = await bench.open(place);
+    const opened = await bench.open(place, undefined, { strays: true });
     const open = bench.places();
     for (const [other, known] of places) {
       if (open.includes(other.place) && (other.place !== place || other === opened)) continue;
@@ -84,6 +94,13 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
       found.catch(() => places.delete(opened));
     }
     return await found;
+  };
+
+  /** A place whose model a text can be run through. */
+  const sound = async (place: string): Promise<Place> => {
+    const found = await at(place);
+    requireFinite(found.opened);
+    return found;
   };
 
   const taken = async (id: string): Promise<HeldCapture> => {
@@ -150,10 +167,22 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
      * @param received is told how many bytes have come
      */
     async open(place: string, received?: (bytes: number) => void): Promise<InspectedModel> {
-      const { gpu, model, bytes, milliseconds } = await bench.open(place, received);
+      const opened = await bench.open(place, received, { strays: true });
+      const { gpu, model, bytes, milliseconds } = opened;
       let parameters = 0;
       for (const { size } of model.parameters.tensors.values()) parameters += size;
-      return { place, facts: gpu.facts, config: model.config, parameters, bytes, milliseconds };
+      const strays = await strayTensors(opened);
+      return { place, facts: gpu.facts, config: model.config, parameters, bytes, milliseconds, strays };
+    },
+
+    /** Frees a place's model and all that is kept of it beside, if it is open. */
+    async close(place: string): Promise<void> {
+      for (const [opened, known] of places) {
+        if (opened.place !== place) continue;
+        places.delete(opened);
+        await known.then((gone) => gone.free(), () => {});
+      }
+      await bench.close(place);
     },
 
     /** The texts of all token ids; none where the place has no tokenizer. */
@@ -175,12 +204,21 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
       return (await tensorOf(id)).entry;
     },
 
-    /** A part of a tensor, all of it where none is named, in at most width × height cells. */
-    async overview(id: string, rect: Rect | null, width: number, height: number): Promise<Overview> {
+    /**
+     * A part of a tensor, all of it where none is named, in at most width × height cells.
+     * @param order the rows in the order in which they are looked at, for the places that the part touches, which then are places in it
+     */
+    async overview(
+      id: string,
+      rect: Rect | null,
+      width: number,
+      height: number,
+      order?: Uint32Array<ArrayBuffer>,
+    ): Promise<Overview> {
       const found = await tensorOf(id);
       const { rows, columns } = found.matrix;
       const part = rect ?? { row0: 0, row1: rows, column0: 0, column1: columns };
-      return { id, ...await overviewOf(found.gpu, found.matrix, part, width, height) };
+      return { id, ...await overviewOf(found.gpu, found.matrix, part, width, height, order) };
     },
 
     /** All of a tensor, counted. */
@@ -193,6 +231,12 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
     async marginals(id: string, axis: "rows" | "columns"): Promise<Marginals> {
       const { gpu, matrix } = await tensorOf(id);
       return { id, ...await marginalsOf(gpu, matrix, axis) };
+    },
+
+    /** How far each row of a tensor is from that of another, both named by id: of two checkpoints, say. */
+    async rowChanges(id: string, other: string): Promise<RowChanges> {
+      const [b, a] = [await tensorOf(id), await tensorOf(other)];
+      return { id, other, ...await rowDistances(b.gpu, a.matrix, b.matrix, [other, id]) };
     },
 
     /** Exact values; at most 65,536. */
@@ -221,12 +265,15 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
     /** Runs a text and keeps what is asked for on the device until it is released. */
     capture(request: CaptureRequest): Promise<Capture> {
       return inTurn(async () => {
-        const place = await at(request.place);
+        const place = await sound(request.place);
         const { gpu, model } = place.opened;
         const patterns = request.patterns ?? usualPatterns;
-        const { ids, response } = await tokensOf(place.opened, place.tokenizer, request.text);
-        const gradients = request.gradients || asksForGradients(patterns);
         const { queryLoss = (await place.configuration()).sft.queryLoss } = request;
+        const rule = await place.rule();
+        const given = await tokensOf(place.opened, place.tokenizer, request.text);
+        const writing = await continued(place, given, request);
+        const { ids, response } = writing ?? given;
+        const gradients = request.gradients || asksForGradients(patterns);
         const lossFrom = queryLoss ? 1 : response;
         const kept = [...captures.values()].reduce((sum, { capture }) => sum + capture.bytes, 0);
         const id = `capture ${++captured}`;
@@ -235,11 +282,12 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
           patterns,
           gradients,
           cache: request.cache ?? false,
+          generated: writing?.generated,
           dispatches: request.dispatches ?? false,
           lossFrom,
           mostBytes: mostBytes - kept,
           vocabulary: place.tokenizer?.padId,
-          rule: await place.rule(),
+          rule,
           moments: place.momentsOf,
         });
         const capture: Capture = {
@@ -247,6 +295,7 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
           place: request.place,
           tokens: labelled(place.tokenizer, ids),
           response,
+          written: writing ? ids.length - response : 0,
           lossFrom,
           tensors: held.tensors.map(({ entry }) => entry),
           bytes: held.bytes,
@@ -345,7 +394,7 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
         throw new RangeError(`Alternatives are of one or two models, not of ${places.length}.`);
       }
       const opened: Place[] = [];
-      for (const place of places) opened.push(await at(place));
+      for (const place of places) opened.push(await sound(place));
       const [{ tokenizer, opened: first }] = opened;
       requireOneVocabulary(opened);
       const { ids } = await tokensOf(first, tokenizer, text);
@@ -389,7 +438,7 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
     /** Runs a text forward and backward and names the first tensor with values that are not finite. */
     finite(place: string, text: InspectedText): Promise<FiniteCheck> {
       return inTurn(async () => {
-        const { opened, tokenizer } = await at(place);
+        const { opened, tokenizer } = await sound(place);
         const { gpu, model } = opened;
         const { ids } = await tokensOf(opened, tokenizer, text);
         makeRoomForGradients(model);
@@ -427,7 +476,7 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
 
     /** The same text through two models: how likely each finds it, and what each goes on with. */
     async samePrompt(a: string, b: string, text: InspectedText, newTokens = 32): Promise<SamePrompt> {
-      const { left, right } = await both(a, b);
+      const [left, right] = [await sound(a), await sound(b)];
       requireOneVocabulary([left, right]);
       const { tokenizer } = left, vocabulary = tokenizer?.padId;
       const { ids, response } = await tokensOf(left.opened, tokenizer, text);
@@ -463,6 +512,49 @@ export function inspectService(bench: Workbench, { mostBytes = 512 << 20 }: Insp
       };
     },
   };
+}
+
+/** What a model writes greedily behind a text, before it is captured; undefined where nothing is asked for. */
+async function continued(
+  { opened: { gpu, model }, tokenizer }: Place,
+  { ids: given, response: answer }: Tokens,
+  { write: most = 0, text, cache }: CaptureRequest,
+): Promise<Tokens & Pick<HoldOptions, "generated"> | undefined> {
+  if (most === 0) return undefined;
+  if (model.score) throw new RangeError(`${model.name} is a reward model: it writes nothing.`);
+  const prompt = text.kind === "summary" ? given.slice(0, answer) : given;
+  const room = model.config.maxPositions - prompt.length;
+  if (!(Number.isInteger(most) && most >= 1 && most <= room)) {
+    throw new RangeError(
+      `Behind ${prompt.length} tokens ${model.name} has room for 1 to ${room} more, not for ${most}.`,
+    );
+  }
+  const shape = ropeShape(model.config);
+  const caches = cache
+    ? model.layers.map(() => keyValueCache(gpu, 1, prompt.length + most, shape))
+    : undefined;
+  const ids = [...prompt];
+  try {
+    const rule = { greedy: true, seed: 0, stage: stageKeys.samples, step: 0, vocabulary: tokenizer?.padId };
+    const options = { ...rule, responseLength: most, eosId: tokenizer?.eosId, caches };
+    for await (const { id } of write(gpu, model, prompt, options)) ids.push(id);
+  } catch (error) {
+    for (const one of caches ?? []) releaseKeyValueCache(gpu, one);
+    throw error;
+  }
+  return { ids, response: prompt.length, generated: caches && { caches, tokens: ids.length - 1 } };
+}
+
+/** The tensors that hold weights that are not finite, counted. */
+async function strayTensors({ gpu, model, strays = [] }: OpenModel): Promise<StrayTensor[]> {
+  const names = new Set(strays.map(({ name }) => name));
+  const found: StrayTensor[] = [];
+  for (const { entry, matrix } of names.size > 0 ? parameterEntries(model, "", "weight") : []) {
+    if (!entry.published.some(({ name }) => names.has(name))) continue;
+    const { count, finite, firstNonFinite } = await countsOf(gpu, matrix);
+    found.push({ name: entry.name, count: count - finite, size: count, ...firstNonFinite! });
+  }
+  return found;
 }
 
 function checkedCount(k: number): number {

@@ -20,6 +20,19 @@ export interface InspectedModel {
   /** Bytes that came over the network, weights and tokenizer, and how long opening took. */
   bytes: number;
   milliseconds: number;
+  /** Weights with values that are not finite. Such a model is looked at here and refused by all else; no text is run through it. */
+  strays: StrayTensor[];
+}
+
+/** A tensor with values that are NaN or infinite. */
+export interface StrayTensor {
+  name: string;
+  /** How many there are, of how many in all. */
+  count: number;
+  size: number;
+  /** The first of them. */
+  row: number;
+  column: number;
 }
 
 export type TensorRole =
@@ -63,10 +76,13 @@ export interface Rect {
 
 // ---- overview, histogram, marginals, values ----
 
+/** What rows may be put in order by: root mean square, largest magnitude, mean, or the distance from the same row of another tensor. */
+export type RowMeasure = "rms" | "absolute" | "mean" | "change";
+
 /**
  * A part of a matrix in at most so many cells. Cell (y, x) is elements [rowStarts[y], rowStarts[y + 1]) × [columnStarts[x],
  * columnStarts[x + 1]): every element that the part touches belongs to exactly one cell, and no cell is empty. Where there are as many
- * cells as elements, `extreme` is the values themselves, bit for bit, but for those that are not finite.
+ * cells as elements, `extreme` is the values themselves, bit for bit, but for those that are not finite. Where an order of rows was asked for, rows are counted by their places in it.
  */
 export interface Overview {
   id: string;
@@ -150,6 +166,16 @@ export interface Marginals {
   cost: Cost;
 }
 
+/** How far each row of a tensor is from that of another of the same shape. */
+export interface RowChanges {
+  id: string;
+  other: string;
+  /** ‖b_row − a_row‖ over the elements that are finite in both, a the other one. */
+  distance: Float64Array<ArrayBuffer>;
+  /** Elements of the two that are not finite. */
+  nonFinite: Uint32Array<ArrayBuffer>;
+}
+
 /** Exact values of a small part; `describeValue` (value.ts) tells hexadecimal bits and ulp. */
 export interface Values {
   id: string;
@@ -193,7 +219,15 @@ export interface CaptureRequest {
   gradients?: boolean;
   /** Whether the loss is over the tokens before the response too. By default what the place's configuration says (`sft.queryLoss`). */
   queryLoss?: boolean;
-  /** Keeps keys and values of every layer as `cache.<layer>.keys` and `.values`. */
+  /**
+   * Has the model write so many tokens greedily first, fewer where EOS comes before, behind the text or, of a summary, in its place. They
+   * are part of what is run. Of language models alone.
+   */
+  write?: number;
+  /**
+   * Keeps keys and values of every layer as `cache.<layer>.keys` and `.values`: those that writing left, which lack the last token's, or
+   * where nothing was written, the text's.
+   */
   cache?: boolean;
   /** Records every dispatch, with its time where the adapter has timestamps. */
   dispatches?: boolean;
@@ -210,6 +244,8 @@ export interface Capture {
   tokens: TokenLabel[];
   /** The first token of the response. */
   response: number;
+  /** How many tokens at the end the model has written itself. */
+  written: number;
   /** The first token that the loss is over. */
   lossFrom: number;
   /** In the order in which they were computed. */

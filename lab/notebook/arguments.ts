@@ -144,6 +144,12 @@ export class Options {
     return this.values[name] === undefined ? undefined : this.tensor(name);
   }
 
+  list(name: string): unknown[] {
+    const value = this.values[name];
+    if (Array.isArray(value)) return value;
+    throw this.args.wrong(name, "a list", value);
+  }
+
   record(name: string): Record<string, unknown> {
     const value = this.values[name] ?? {};
     if (typeof value !== "object" || Array.isArray(value) || ArrayBuffer.isView(value)) {

@@ -38,9 +38,6 @@ export type CellFunction = (
   imports: CellImporter,
 ) => Promise<{ value?: unknown; defined: Record<string, unknown> }>;
 
-/** Parameters of the function whose body a compiled cell's code is. */
-export const cellParameters = ["$scope", "lab", "display", "console", "$imports"] as const;
-
 /** Lines that V8 puts before the code of a function made from text. */
 const linesBefore = 2;
 
@@ -75,7 +72,8 @@ export function instantiateCell(code: string, sourceName?: string): CellFunction
     throw new TypeError(`"${sourceName}" is no name of a source.`);
   }
   const named = sourceName === undefined ? "" : `\n//# sourceURL=${sourceName}`;
-  return new AsyncFunction(...cellParameters, code + named);
+  // Written out: what a list is spread to is for a cell to say, which may have given lists another iterator.
+  return new AsyncFunction("$scope", "lab", "display", "console", "$imports", code + named);
 }
 
 /** A place in a cell. */

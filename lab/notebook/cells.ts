@@ -16,6 +16,7 @@
  */
 import * as acorn from "acorn";
 import { full } from "acorn-walk";
+import { Edits, parseModule, statementStarts, writtenOut } from "./edits.ts";
 import { CellSyntaxError, type Stripped, stripTypes } from "./erasable.ts";
 import { languageNames } from "./globals.ts";
 import { namesOf, type Reference } from "./names.ts";
@@ -25,7 +26,6 @@ export {
   cellFrames,
   type CellFunction,
   type CellImporter,
-  cellParameters,
   define,
   instantiateCell,
   newScope,
@@ -33,7 +33,7 @@ export {
 } from "./cell_function.ts";
 export { CellSyntaxError } from "./erasable.ts";
 
-/** A static import of a cell. */
+/** An import of a cell: a static one, or an import() whose specifier is written out, which takes no names. */
 export interface CellImport {
   specifier: string;
   /** What is taken of the module: export names, "default", or "*" for all of it. Empty where it is only run. */
@@ -46,7 +46,7 @@ export interface CellImport {
 
 /** A cell, compiled. Plain data, so that it can be sent to where it runs. */
 export interface CompiledCell {
-  /** Body of an async function with the parameters `cellParameters`, for `instantiateCell`. Line n of the code is line n of the cell. */
+  /** Body of an async function, for `instantiateCell`. Line n of the code is line n of the cell. */
   code: string;
   /** Names that the cell declares at its top, in order of appearance. */
   defines: string[];
@@ -113,7 +113,7 @@ function compile({ code, placeInSource }: Stripped): CompiledCell {
     if (at >= 0) reroute(reference, `$${at}`, edits, listed);
   }
   const bindings = outside.map((name, i) => `const $${i}=$scope.binding(${JSON.stringify(name)});`).join("");
-  rerouteImports(program, edits);
+  imports.push(...rerouteImports(program, edits));
 
   const defines = declared.map(({ name }) => name);
   const accessors = defines.map((name) => `get ${name}(){return ${name}},set ${name}($new){${name}=$new},`);
@@ -135,13 +135,7 @@ function distinct(names: string[]): string[] {
 
 function parse(code: string, refuseAt: Refuse): acorn.Program {
   try {
-    const program = acorn.parse(code, {
-      ecmaVersion: "latest",
-      sourceType: "module",
-      allowAwaitOutsideFunction: true,
-      allowHashBang: false,
-      locations: true,
-    });
+    const { program } = parseModule(code);
     for (const statement of program.body) {
       if (statement.type.startsWith("Export")) {
         refuseAt(
@@ -156,39 +150,6 @@ function parse(code: string, refuseAt: Refuse): acorn.Program {
     const { message, loc } = error as SyntaxError & { loc?: acorn.Position };
     if (!loc) throw error;
     return refuseAt(message.replace(/ \(\d+:\d+\)$/, ""), loc);
-  }
-}
-
-/** Changes of a text, each at its place in the original. Line breaks stay where they are. */
-class Edits {
-  readonly #text: string;
-  readonly #edits: { start: number; end: number; by: string; order: number }[] = [];
-
-  constructor(text: string) {
-    this.#text = text;
-  }
-
-  /** Later ones come after earlier ones at the same place. */
-  insert(at: number, by: string): void {
-    this.replace(at, at, by);
-  }
-
-  replace(start: number, end: number, by: string): void {
-    this.#edits.push({ start, end, by, order: this.#edits.length });
-  }
-
-  /** Takes a piece out, but for its line breaks. */
-  blank(start: number, end: number): void {
-    this.replace(start, end, this.#text.slice(start, end).replace(/[^\n\r\u2028\u2029]+/g, " "));
-  }
-
-  result(): string {
-    let result = "", done = 0;
-    for (const { start, end, by } of this.#edits.sort((a, b) => a.start - b.start || a.order - b.order)) {
-      result += this.#text.slice(done, start) + by;
-      done = end;
-    }
-    return result + this.#text.slice(done);
   }
 }
 
@@ -219,7 +180,7 @@ function takeImports(program: acorn.Program, edits: Edits): { imports: CellImpor
     if (whole >= 0) lookups += `const ${locals[whole]}=${module};`;
     else if (taken.length === 0) lookups += `${module};`;
     if (taken.length > 0) lookups += `const {${taken.join()}}=${whole >= 0 ? locals[whole] : module};`;
-    edits.blank(statement.start, statement.end);
+    edits.blankStatement(statement);
   }
   return { imports, lookups };
 }
@@ -238,19 +199,6 @@ function keepUsing(program: acorn.Program, edits: Edits): string[] {
   return names;
 }
 
-/** Where statements start that follow others: what begins with a bracket there would go on with the one before it. */
-function statementStarts(program: acorn.Program): Set<number> {
-  const starts = new Set<number>();
-  full(program, (node) => {
-    const { body, consequent } = node as { body?: unknown; consequent?: unknown };
-    for (const list of [body, consequent]) {
-      if (!Array.isArray(list) || node.type === "ClassBody") continue;
-      for (const statement of list) starts.add(statement.start);
-    }
-  });
-  return starts;
-}
-
 /** Makes a mention of a name that the cell does not declare one of its binding, if there is one by then, or else of the world's. */
 function reroute(
   { name, start, end, writes, shorthand, typeofStart }: Reference,
@@ -267,11 +215,16 @@ function reroute(
   edits.replace(from, end, before + by);
 }
 
-/** Dynamic imports go where the static ones go. */
-function rerouteImports(program: acorn.Program, edits: Edits): void {
+/** Dynamic imports go where the static ones go. @returns those whose specifier is written out */
+function rerouteImports(program: acorn.Program, edits: Edits): CellImport[] {
+  const imports: CellImport[] = [];
   full(program, (node) => {
-    if (node.type === "ImportExpression") edits.replace(node.start, node.start + "import".length, "$imports");
+    if (node.type !== "ImportExpression") return;
+    edits.replace(node.start, node.start + "import".length, "$imports");
+    const specifier = writtenOut((node as acorn.ImportExpression).source);
+    if (specifier !== undefined) imports.push({ specifier, names: [], locals: [] });
   });
+  return imports;
 }
 
 /** Refuses what would mean something else where the code runs. */

@@ -1,6 +1,7 @@
 /** What a notebook may do beyond computing on the demo's models and data, and what is said where it may not. */
 import { mebibytes } from "../../kernels/memory.ts";
 import { shippedFolder } from "../demo/places.ts";
+import { moduleHost } from "./import_specifiers.ts";
 
 /** What a person allowed a notebook. */
 export interface Grant {
@@ -8,6 +9,8 @@ export interface Grant {
   models: readonly string[] | "any";
   /** Hosts it may fetch from, "example.org" or "localhost:8000". */
   network: readonly string[];
+  /** Hosts that the modules of its import lock may be fetched from, for it and never by it: at addresses that the lock has, and no others. */
+  imports: readonly string[] | "any";
   /** Whether it may keep models on this device. */
   storage: boolean;
   /** Whether it may use the GPU at all. */
@@ -22,6 +25,7 @@ export interface Grant {
 export const strangersGrant: Grant = {
   models: [],
   network: [],
+  imports: [moduleHost],
   storage: false,
   gpu: true,
   gpuSeconds: 120,
@@ -32,6 +36,7 @@ export const strangersGrant: Grant = {
 export const ownersGrant: Grant = {
   models: "any",
   network: [],
+  imports: "any",
   storage: true,
   gpu: true,
   gpuSeconds: Infinity,
@@ -51,6 +56,11 @@ export function grantFor(needs: readonly string[], base: Grant): Grant {
     : [...base.models, ...after("model:")];
   const storage = base.storage || needs.includes("storage");
   return { ...base, models, storage, network: [...base.network, ...after("network:")] };
+}
+
+/** Whether the modules of a notebook's lock may be fetched from a host. @param grant may be of a time before there was such a thing */
+export function mayImportFrom({ imports = strangersGrant.imports }: Partial<Grant>, host: string): boolean {
+  return imports === "any" || imports.includes(host);
 }
 
 /** A notebook asked for what it was not granted. `need` is what its metadata would have to declare and a person to allow. */

@@ -173,9 +173,12 @@ export class Model extends Handle {
     return this.ask("capture", input, patterns, options);
   }
 
-  /** Keeps it on this device under a name, in place of an earlier one; opens again with lab.model("kept/NAME"), the place that it gives. */
-  keep(name: string): Promise<string> {
-    return this.ask("keep", name);
+  /**
+   * Keeps it on this device under a name, in place of an earlier one; opens again with lab.model("kept/NAME"), the place that it gives. Of a
+   * trainer's model, `moments` keeps AdamW's first and second moments beside it: the inspector shows them at that place.
+   */
+  keep(name: string, options: { moments?: boolean } = {}): Promise<string> {
+    return this.ask("keep", name, options);
   }
 
   toString(): string {

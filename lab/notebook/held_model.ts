@@ -73,7 +73,7 @@ export class HeldModel {
   }
 
   summarise(post: Post, rule: DrawingRule, onToken: (token: ShownToken) => void): Promise<Written> {
-    return this.asWriter((writer) => summarise(writer, post, rule, onToken));
+    return this.asWriter((writer) => summarise(writer, post, { ...rule, margins: true }, onToken));
   }
 
   rate(post: Post, summary: string): Promise<Written> {

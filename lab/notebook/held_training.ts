@@ -74,6 +74,12 @@ export class HeldTrainer implements Held {
       },
       tokenizer: open.tokenizer,
       source: open.source,
+      training: {
+        stage: trainer.stage,
+        get step() {
+          return trainer.done;
+        },
+      },
       configuration: () => Promise.resolve(config),
       digest: async () => sha256Of((await trainer.export()).get("model.safetensors")!),
       bytes: 0,

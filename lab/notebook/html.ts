@@ -127,7 +127,11 @@ function facts(notebook: Notebook): Html {
   for (const [place, digest] of Object.entries(models)) rows.push([`Model ${place}`, short(digest)]);
   for (const [place, digest] of Object.entries(datasets)) rows.push([`Data ${place}`, short(digest)]);
   if (kernels !== undefined) rows.push(["Kernels", short(kernels)]);
-  for (const [specifier, { url }] of Object.entries(imports)) rows.push([`Import ${specifier}`, url]);
+  for (const [specifier, { url, integrity, modules = {} }] of Object.entries(imports)) {
+    const more = Object.keys(modules).length;
+    const rest = more === 0 ? "" : ` and ${more} ${more === 1 ? "module" : "modules"} that it imports`;
+    rows.push([`Import ${specifier}`, html`<code title="${integrity}">${url}</code>${rest}`]);
+  }
   if (needs.length > 0) rows.push(["Asks for", needs.join(", ")]);
   return html`<dl>${
     rows.map(([name, value]) =>

@@ -11,9 +11,11 @@
 import { type CellImporter, define, instantiateCell, newScope, type Scope } from "./cell_function.ts";
 import type { CompiledCell } from "./cells.ts";
 import { display, jsonOf } from "./display.ts";
+import { ImportError } from "./import_specifiers.ts";
 import { Tensor } from "./handles.ts";
 import type { DisplayOutput, MimeBundle, Output } from "./ipynb.ts";
 import { type CellContext, Lab } from "./lab.ts";
+import { Modules, type Namespace, type SentImports } from "./module_link.ts";
 import { cellConsole } from "./cell_console.ts";
 import { collectOutputs, errorOutput } from "./outputs.ts";
 import { randomStream } from "./random_stream.ts";
@@ -33,6 +35,8 @@ export interface RunRequest {
   label?: string;
   /** Values of knobs that a person has set. */
   knobs?: Record<string, unknown>;
+  /** What its imports stand for, "precis" aside. */
+  imports?: SentImports;
 }
 
 /** What came of a cell. */
@@ -80,6 +84,7 @@ export function startKernel(control: Port, lab: Transport): void {
 export class Realm {
   private scope: Scope = newScope();
   private readonly labels = new Map<string, string>();
+  private readonly modules = new Modules();
   /** What cells hold with `using`, by cell. */
   private readonly held = new Map<string, unknown[]>();
   /** The cell that is running, or the last that did. */
@@ -115,7 +120,8 @@ export class Realm {
       await this.dispose(id);
       await this.transport.call({ cell: id, to: 0, method: "begin", args: [] }, () => {});
       const run = instantiateCell(compiled.code, sourceName);
-      const { value, defined } = await run(this.scope, this.lab, this.display, this.console, this.imports);
+      const imports = this.importsOf(request);
+      const { value, defined } = await run(this.scope, this.lab, this.display, this.console, imports);
       define(this.scope, defined);
       this.held.set(id, compiled.disposes.map((name) => defined[name]));
       await this.showResult(value);
@@ -143,13 +149,31 @@ export class Realm {
     await output;
   };
 
-  /** Imports, static and dynamic: the kernel supplies "precis", and nothing else is to be had. */
-  private readonly imports: CellImporter = (specifier) => {
-    if (specifier === "precis") return Promise.resolve({ lab: this.lab, default: this.lab });
-    return Promise.reject(
-      new Error(`There is no "${specifier}" here: a cell can import "precis", which all else comes with.`),
-    );
-  };
+  /** Imports of a cell, static and dynamic: the kernel supplies "precis", the host has sent what the notebook's lock has, and there is no more. */
+  private importsOf({ compiled, imports = { specifiers: [], modules: [] } }: RunRequest): CellImporter {
+    this.modules.add(imports.modules);
+    return async (asked, options) => {
+      const specifier = String(asked);
+      if (specifier === "precis") return { lab: this.lab, default: this.lab };
+      const sent = imports.specifiers.find((one) => one.specifier === specifier);
+      if (sent?.error !== undefined) throw new ImportError(sent.error);
+      if (sent?.address === undefined) {
+        throw new ImportError(
+          `There is no "${
+            specifier.slice(0, 200)
+          }" here: what a cell imports is in the notebook's import lock, and written out in the cell.`,
+        );
+      }
+      if (options?.with) {
+        throw new ImportError(`"${specifier}" is JavaScript; nothing can be imported as something else.`);
+      }
+      const namespace = await this.modules.import(sent.address, specifier);
+      for (const { names } of compiled.imports.filter((one) => one.specifier === specifier)) {
+        mustHave(namespace, names, specifier);
+      }
+      return namespace;
+    };
+  }
 
   /** The value of the cell's last expression. */
   private async showResult(value: unknown): Promise<void> {
@@ -299,6 +323,16 @@ class CellRun implements CellContext {
       if (!this.over) this.tell({ outputs: this.collector.list() });
     }, wait);
   }
+}
+
+/** @throws ImportError where a module does not export what is taken of it */
+function mustHave(namespace: Namespace, names: readonly string[], specifier: string): void {
+  const missing = names.find((name) => name !== "*" && !Object.hasOwn(namespace, name));
+  if (missing === undefined) return;
+  const exported = Object.keys(namespace);
+  const listed = exported.slice(0, 12).join(", ") +
+    (exported.length > 12 ? ` and ${exported.length - 12} more` : "");
+  throw new ImportError(`"${specifier}" exports no "${missing}"; it exports ${listed || "nothing"}.`);
 }
 
 /** What of outputs a reader reads. */

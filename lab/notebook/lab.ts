@@ -318,7 +318,12 @@ export class Lab {
       }));
       entry.done = true;
       replace(bundle());
-      await this.record(`summary of ${model.place}`, summary.tokens.map(({ id }) => id), { tier: "A" });
+      const margins = summary.tokens.map(({ margin }) => margin ?? NaN);
+      await this.record(`summary of ${model.place}`, summary.tokens.map(({ id }) => id), {
+        tier: "A",
+        // Of drawn tokens there are none: what they hang on is a random number.
+        ...(!margins.some(Number.isNaN) && { margins }),
+      });
     }
     return written.map(({ model, text }) => ({ model, text }));
   }
@@ -362,12 +367,14 @@ export class Lab {
   /**
    * Keeps a proof of a value in the notebook, for whoever runs it again. Tier A: the same everywhere; B, the default for what was computed:
    * the same bits on the same stack, within the tolerance elsewhere; C: within the tolerance. Lists and records of numbers that are given a
-   * tolerance count as computed, all else that is no tensor and no number is of tier A.
+   * tolerance count as computed, all else that is no tensor and no number is of tier A. Of token ids that were chosen greedily,
+   * `margins` are how far each one's logit was above the second best, as the tokens of `summarise` have it: where another adapter chooses
+   * otherwise, it is told how near a choice that was.
    */
   async record(
     name: string,
     value: unknown,
-    options: { tier?: Tier; tolerance?: Partial<Tolerance> } = {},
+    options: { tier?: Tier; tolerance?: Partial<Tolerance>; margins?: number[] } = {},
   ): Promise<void> {
     const given = options.tolerance ? numbersOf(listed(value)) : value;
     const held = given instanceof Tensor || ArrayBuffer.isView(given) ? given : jsonOf(given);

@@ -18,7 +18,7 @@ import { loadTokenizer } from "../tokenizer.ts";
 import type { Workbench } from "../workbench.ts";
 import { Arguments, Options } from "./arguments.ts";
 import { gradients } from "./differentiate.ts";
-import { defaultTolerance, recordValue, stackDigest } from "./digests.ts";
+import { defaultTolerance, logitTolerance, recordGreedy, recordValue, stackDigest } from "./digests.ts";
 import { type Grant, requireHost, requireModel, requireStorage } from "./grant.ts";
 import { type DrawingRule, HeldModel } from "./held_model.ts";
 import { HeldTensor, mostValues } from "./held_tensor.ts";
@@ -193,10 +193,11 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
 
     async record(_, args) {
       const name = args.text(0, "the name"), value = args.get(1);
-      const options = args.options(2).only("tier", "tolerance");
+      const options = args.options(2).only("tier", "tolerance", "margins");
+      const greedy = options.has("margins");
       const computed = value instanceof HeldTensor && value.dtype !== "u32";
       const numbers = computed || ArrayBuffer.isView(value) || typeof value === "number";
-      if (!numbers && options.has("tolerance")) {
+      if (!greedy && !numbers && options.has("tolerance")) {
         throw args.wrong(
           "what has a tolerance",
           "numbers: one, a list, a record of them, or a tensor",
@@ -205,6 +206,11 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
       }
       const tier = options.choice("tier", ["A", "B", "C"], numbers ? "B" : "A");
       const tolerance = { ...defaultTolerance, ...numbersIn(args, options.record("tolerance"), "tolerance") };
+      if (greedy) {
+        const margins = options.list("margins").map((one) => args.asNumber(one, "a margin"));
+        const logits = options.has("tolerance") ? tolerance : logitTolerance;
+        return await recordGreedy(name, args.ids(1, "the ids"), margins, logits);
+      }
       const how = { stack: await stack(), tolerance, seed };
       if (!(value instanceof HeldTensor)) return await recordValue(name, tier, value, how);
       if (value.size > mostValues) {
@@ -256,7 +262,8 @@ export function labObject(bench: Workbench, { seed, grant, versions }: LabOption
 
   const keepModel = (model: HeldModel, args: Arguments) => {
     requireStorage(grant);
-    return bench.keep(model.open, args.text(0, "the name"));
+    const moments = args.options(1).only("moments").boolean("moments", false);
+    return bench.keep(model.open, args.text(0, "the name"), { moments });
   };
 
   /** Every method that a cell may call, by kind of thing. */

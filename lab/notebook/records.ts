@@ -1,5 +1,7 @@
 /** What a notebook keeps of ours, all of it under the key `lab` of its metadata and its cells' metadata. */
 import * as v from "valibot";
+import { isObject } from "../bytes.ts";
+import { isModuleAddress } from "./import_specifiers.ts";
 
 /** SHA-256 in lower-case hexadecimal. */
 const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "a SHA-256 in hexadecimal"));
@@ -48,6 +50,8 @@ const value = v.object({
   tolerance: v.optional(tolerance),
   /** Ids chosen greedily: the smallest gap between best and second-best logit. */
   margin: v.optional(notNegative),
+  /** The ids themselves, and each one's gap, separated by blanks: tells where others part from them. */
+  greedy: v.optional(v.object({ ids: v.string(), margins: v.string() })),
 });
 
 const inputs = v.object({
@@ -70,6 +74,57 @@ export const cellRecordSchema = v.object({
   values: v.optional(v.array(value)),
 });
 
+/** What a notebook's imports may come to, at most. */
+export const importLimits = {
+  /** Specifiers of a notebook. */
+  imports: 100,
+  /** Modules that one of them stands for, with all that these import. */
+  modules: 500,
+  /** Of one module. */
+  moduleBytes: 4 << 20,
+  /** Of all the modules that a specifier stands for. */
+  bytes: 16 << 20,
+  /** Of all that one cell imports. */
+  cellBytes: 64 << 20,
+};
+
+const moduleAddress = v.pipe(v.string(), v.check(isModuleAddress, "an https address without a password"));
+
+/** As in HTML: "sha384-…" of the file at an address. */
+const integrity = v.pipe(
+  v.string(),
+  v.regex(/^sha(256|384|512)-[A-Za-z0-9+/]+={0,2}$/, "an integrity such as sha384-…"),
+);
+
+/** An object that is a table. Names that JavaScript's objects have of themselves would be looked over. */
+function byName<Key extends v.GenericSchema<string, string>, Value extends v.GenericSchema>(
+  most: number,
+  key: Key,
+  value: Value,
+) {
+  const isTable = (table: unknown) =>
+    isObject(table) && Object.keys(table).length <= most &&
+    !["__proto__", "constructor", "prototype"].some((name) => Object.hasOwn(table, name));
+  return v.pipe(
+    v.custom<Record<string, v.InferInput<Value>>>(
+      isTable,
+      `an object with ${most} entries at most, none of them called as objects are`,
+    ),
+    v.record(key, value),
+  );
+}
+
+/** What a specifier of an import stands for: a module, and all that it imports. */
+const lockedImport = v.object({
+  /** Where it is, exactly: with the version, and after all redirections. */
+  url: moduleAddress,
+  integrity,
+  /** Address → integrity of every other module of the graph; left out where it imports nothing. */
+  modules: v.optional(byName(importLimits.modules - 1, moduleAddress, integrity)),
+  /** Address as a module writes it → where that led. */
+  redirects: v.optional(byName(importLimits.modules, moduleAddress, moduleAddress)),
+});
+
 /** `metadata.lab` of a notebook. */
 export const notebookRecordSchema = v.object({
   format: v.literal(1),
@@ -82,18 +137,7 @@ export const notebookRecordSchema = v.object({
   /** Of all kernels' sources and variants that the outputs were made with. */
   kernels: v.optional(sha256),
   /** Specifier → what it stands for. */
-  imports: v.optional(v.record(
-    v.string(),
-    v.object({
-      /** Exact, with the version in it. */
-      url: v.string(),
-      /** As in HTML: "sha384-…" of the file behind the URL. */
-      integrity: v.pipe(
-        v.string(),
-        v.regex(/^sha(256|384|512)-[A-Za-z0-9+/]+={0,2}$/, "an integrity such as sha384-…"),
-      ),
-    }),
-  )),
+  imports: v.optional(byName(importLimits.imports, v.string(), lockedImport)),
   /** Capabilities that it asks for: "gpu", "storage", "models", "network:<host>". */
   needs: v.optional(v.array(v.string())),
 });
@@ -108,7 +152,7 @@ export type ValueRecord = v.InferOutput<typeof value>;
 export type InputRecord = v.InferOutput<typeof inputs>;
 export type CellRecord = v.InferOutput<typeof cellRecordSchema>;
 /** What an import of a cell stands for. */
-export type LockedImport = { url: string; integrity: string };
+export type LockedImport = v.InferOutput<typeof lockedImport>;
 /** `metadata.lab` of a notebook, complete. */
 export type NotebookRecord =
   & Required<Omit<v.InferOutput<typeof notebookRecordSchema>, "kernels">>

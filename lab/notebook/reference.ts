@@ -242,9 +242,9 @@ export const reference: readonly ReferenceEntry[] = [
     "name": "record",
     "kind": "method",
     "signature":
-      "record(name: string, value: unknown, options: { tier?: Tier; tolerance?: Partial<Tolerance> } = {}): Promise<void>",
+      "record(name: string, value: unknown, options: { tier?: Tier; tolerance?: Partial<Tolerance>; margins?: number[] } = {}): Promise<void>",
     "doc":
-      "Keeps a proof of a value in the notebook, for whoever runs it again. Tier A: the same everywhere; B, the default for what was computed: the same bits on the same stack, within the tolerance elsewhere; C: within the tolerance. Lists and records of numbers that are given a tolerance count as computed, all else that is no tensor and no number is of tier A.",
+      "Keeps a proof of a value in the notebook, for whoever runs it again. Tier A: the same everywhere; B, the default for what was computed: the same bits on the same stack, within the tolerance elsewhere; C: within the tolerance. Lists and records of numbers that are given a tolerance count as computed, all else that is no tensor and no number is of tier A. Of token ids that were chosen greedily, `margins` are how far each one's logit was above the second best, as the tokens of `summarise` have it: where another adapter chooses otherwise, it is told how near a choice that was.",
   },
   {
     "of": "lab",
@@ -549,9 +549,9 @@ export const reference: readonly ReferenceEntry[] = [
     "of": "Model",
     "name": "keep",
     "kind": "method",
-    "signature": "keep(name: string): Promise<string>",
+    "signature": "keep(name: string, options: { moments?: boolean } = {}): Promise<string>",
     "doc":
-      'Keeps it on this device under a name, in place of an earlier one; opens again with lab.model("kept/NAME"), the place that it gives.',
+      "Keeps it on this device under a name, in place of an earlier one; opens again with lab.model(\"kept/NAME\"), the place that it gives. Of a trainer's model, `moments` keeps AdamW's first and second moments beside it: the inspector shows them at that place.",
   },
   {
     "of": "Tensor",

@@ -8,11 +8,12 @@ import { type CellRun, type Certificate, certificate, type CleanRun } from "./ce
 import { CellSyntaxError, compileCell } from "./cells.ts";
 import { analyseCells, dependencies, inputRecords } from "./dependencies.ts";
 import { type CodeCell, type ErrorOutput, isCode, type Notebook, type Output } from "./ipynb.ts";
+import type { Imports } from "./import_graph.ts";
 import type { CellEvent, CellResult } from "./kernel.ts";
 import { type Kernel, KernelStopped } from "./kernel_link.ts";
 import { kernelsDigest } from "./kernels_digest.ts";
 import type { Lab } from "./lab_object.ts";
-import type { ValueRecord } from "./records.ts";
+import type { NotebookRecord, ValueRecord } from "./records.ts";
 
 /** A kernel in a clean realm, with a lab of its own behind it. */
 export interface Started {
@@ -25,6 +26,8 @@ export interface Started {
 export interface RunOptions {
   /** Milliseconds that a cell may take. */
   timeout?: number;
+  /** Where what the notebook's import lock has is to be had; without, nothing but "precis" can be imported. */
+  imports?: Imports;
   /** Go on after a cell that failed. */
   keepGoing?: boolean;
   /** Aborts the run: the cell that is running then is interrupted, those after it are skipped. */
@@ -85,7 +88,7 @@ export async function runNotebook(
       else {
         const event = onCell?.(cell, position) ?? (() => {});
         started ??= await start();
-        const came = await runCell(started, cell, position, notebook.metadata.lab.seed, event, options);
+        const came = await runCell(started, cell, position, notebook.metadata.lab, event, options);
         result = came.cell;
         if (came.interrupted) {
           started.end();
@@ -120,9 +123,9 @@ async function runCell(
   { kernel, lab }: Started,
   { id, source }: CodeCell,
   position: number,
-  seed: number,
+  { seed, imports: lock }: NotebookRecord,
   event: (event: CellEvent) => void,
-  { timeout, signal }: RunOptions,
+  { timeout, signal, imports }: RunOptions,
 ): Promise<{ cell: RanCell; interrupted: boolean }> {
   const label = `cell ${position}`;
   const begun = performance.now();
@@ -131,10 +134,14 @@ async function runCell(
   let interrupted = false;
   try {
     const compiled = compileCell(source);
-    const running = kernel.run({ id, compiled, seed, label }, (told) => {
-      if ("outputs" in told) latest = told.outputs;
-      event(told);
-    });
+    // What it imports may take its time, too.
+    const running = (async () => {
+      const prepared = await imports?.prepare(compiled.imports, lock, false);
+      return await kernel.run({ id, compiled, seed, label, imports: prepared?.sent }, (told) => {
+        if ("outputs" in told) latest = told.outputs;
+        event(told);
+      });
+    })();
     result = await within(running, kernel, label, timeout, signal);
   } catch (error) {
     interrupted = error instanceof KernelStopped;

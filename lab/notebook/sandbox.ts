@@ -2,7 +2,8 @@
  * Takes from a realm what a stranger's cells have no business with, before the first of them runs. The walls are the sandboxed frame with
  * its policy, or the worker without permissions; this closes what they leave open. In Deno's worker without permissions that is the
  * GPU, which nobody would meter, other workers, channels to other notebooks, and code made from texts: a dynamic `import("npm:…")`
- * would fetch from the registry there, whatever the permissions. Cells' own imports have been rerouted by the compiler (cells.ts).
+ * would fetch from the registry there, whatever the permissions. Cells' own imports have been rerouted by the compiler (cells.ts), and so
+ * have those of the modules that they import, which run here as cells do (module_compiler.ts).
  */
 
 /** Ways out of a realm, or into its walls. */

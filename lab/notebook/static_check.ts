@@ -1,5 +1,6 @@
 /** What can be said of a notebook without running it: errors, names that are not there yet, outputs of another source. */
 import { analyseCells, dependencies, inputRecords, whatChanged } from "./dependencies.ts";
+import { notLocked } from "./import_specifiers.ts";
 import { isCode, type Notebook } from "./ipynb.ts";
 
 export interface Finding {
@@ -40,9 +41,9 @@ export async function checkNotebook(notebook: Notebook): Promise<Finding[]> {
     for (const name of links[i].missing) {
       found.push({ position, kind: "error", says: `"${name}" is defined nowhere` });
     }
-    for (const { specifier } of imports) {
-      if (specifier === "precis") continue;
-      found.push({ position, kind: "error", says: `"${specifier}" cannot be imported; "precis" alone can` });
+    for (const specifier of new Set(imports.map(({ specifier }) => specifier))) {
+      if (specifier === "precis" || Object.hasOwn(notebook.metadata.lab.imports, specifier)) continue;
+      found.push({ position, kind: "error", says: notLocked(specifier).message.replace(/\.$/, "") });
     }
     for (const name of uses) {
       if (Object.hasOwn(undecided, name)) found.push({ position, kind: "note", says: undecided[name] });

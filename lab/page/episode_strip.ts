@@ -23,6 +23,8 @@ export interface Alternative {
 export interface Alternatives {
   policy: Alternative[];
   reference: Alternative[];
+  /** Which policy that is: a heading, and a sentence on whether it is the one that sampled the episode. */
+  whose: { name: string; says: string };
 }
 
 /** A cell of the table: a slot, and a lane or the token itself. */
@@ -505,7 +507,7 @@ export class EpisodeStrip extends LitElement {
       return html`<p class="hint">Asking policy and reference for 10 tokens each.</p>`;
     }
     if (!this.found.alternatives) return html`<p class="hint">${this.found.trouble}</p>`;
-    const { policy, reference } = this.found.alternatives;
+    const { policy, reference, whose } = this.found.alternatives;
     const column = (title: string, role: string, own: Alternative[], other: Alternative[]) =>
       html`
         <div style=${`--k: var(--role-${role})`}>
@@ -528,9 +530,15 @@ export class EpisodeStrip extends LitElement {
           })}</ol>
         </div>
       `;
-    return html`<div class="others">${column("policy at the end", "policy", policy, reference)}${
-      column("reference", "reference", reference, policy)
-    }</div>`;
+    return html`
+      <div class="others">${column(whose.name, "policy", policy, reference)}${column(
+        "reference",
+        "reference",
+        reference,
+        policy,
+      )}</div>
+      <p class="hint">${whose.says}</p>
+    `;
   }
 
   private onKey(event: KeyboardEvent) {

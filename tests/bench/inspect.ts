@@ -28,6 +28,9 @@ function table(factor: number): Matrix {
   return matrixOf(...ranges);
 }
 
+/** Each row far from the one before it: 7919 is prime to V. */
+const scattered = Uint32Array.from({ length: V }, (_, place) => place * 7919 % V);
+
 const a = table(0.05), b = table(0.051);
 await gpu.finish();
 const elements = gpu.facts.software ? 1 << 23 : 1 << 25;
@@ -40,6 +43,11 @@ const copy = () => {
 const works: [string, number, () => Tensor[]][] = [
   ["overview in 1000 × 600", bytes, () => [heatMap(gpu, a, cellStarts(0, V, 600), cellStarts(0, D, 1000))]],
   ["overview in 100 × 600", bytes, () => [heatMap(gpu, a, cellStarts(0, V, 600), cellStarts(0, D, 100))]],
+  [
+    "overview, rows in order",
+    bytes,
+    () => [heatMap(gpu, a, cellStarts(0, V, 600), cellStarts(0, D, 1000), 1, scattered)],
+  ],
   ["histogram", bytes, () => Object.values(histogram(gpu, a))],
   ["marginals of rows", bytes, () => [heatMap(gpu, a, cellStarts(0, V, V), Uint32Array.of(0, D))]],
   ["marginals of columns", bytes, () => [heatMap(gpu, a, cellStarts(0, V, 256), cellStarts(0, D, D))]],

@@ -77,7 +77,7 @@ processTest("without --keep-going the run stops there; what came before it is ke
   const ran = await run(
     [
       'console.log("before")',
-      'console.log("on"); await lab.encode("x"); const a = []; for (;;) a.push([]);',
+      'console.log("on"); await new Promise((on) => setTimeout(on, 500)); const a = []; for (;;) a.push([]);',
       "3",
     ],
     256,

@@ -2,12 +2,20 @@
 import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import { startWorkerKernel } from "../../headless/notebook_kernels.ts";
 import { strangersGrant } from "../../lab/notebook/grant.ts";
+import { Imports } from "../../lab/notebook/import_graph.ts";
 import { newCell, newNotebook } from "../../lab/notebook/ipynb.ts";
+import type { LockedImport } from "../../lab/notebook/records.ts";
 import { type NotebookRun, runNotebook, type RunOptions } from "../../lab/notebook/run.ts";
 import { testBench } from "../lab/notebook/lab_testing.ts";
+import { cdn, withModules } from "../lab/notebook/module_server.ts";
 
-async function run(sources: string[], options: RunOptions = {}): Promise<NotebookRun> {
+async function run(
+  sources: string[],
+  options: RunOptions = {},
+  lock: Record<string, LockedImport> = {},
+): Promise<NotebookRun> {
   const notebook = newNotebook(7);
+  notebook.metadata.lab.imports = lock;
   for (const source of sources) {
     notebook.cells.push(newCell("code", source, notebook.cells.length, notebook.cells));
   }
@@ -205,4 +213,77 @@ sandboxTest("a cell that ends or breaks its realm ends alone", async () => {
   ], { timeout: 4000 });
   assertEquals(words(ran, 3), "4");
   assertEquals(ran.cells[2].status, "failed");
+});
+
+sandboxTest("a module can do what a cell can, and no more", async () => {
+  const names = Object.keys(attempts);
+  // Each as a module of its own, which tries while it is loaded.
+  const address = (name: string) => `https://cdn.jsdelivr.net/npm/evil@1.0.0/${name}.js`;
+  const answers = Object.fromEntries(
+    names.map((
+      name,
+    ) => [address(name), `export const got = ${attempts[name]}; export default "through: " + got;`]),
+  );
+  await withModules(answers, async (server) => {
+    const imports = new Imports(server.source, { mayFetch: () => true });
+    const lock: Record<string, LockedImport> = {};
+    for (const name of names) lock[address(name)] = (await imports.lock(address(name))).locked;
+    const asked = server.heard.length;
+    const ran = await run(
+      names.map((name) => `import said from "${address(name)}";\nsaid`),
+      { imports },
+      lock,
+    );
+    for (const [i, name] of names.entries()) {
+      assertEquals(ran.cells[i].status, "failed", `${name} gave ${words(ran, i)}`);
+      assertMatch(words(ran, i), /^ImportError: "https:\S+" failed as it was loaded: /, name);
+      assert(!/\/(etc|tmp|root|home)\//.test(words(ran, i)), `${name} tells of folders: ${words(ran, i)}`);
+    }
+    assertEquals(server.heard.length, asked);
+  });
+});
+
+/** What a module does to what the kernel links with, each before another is imported that must come out as it is. */
+const pollutions: Record<string, string> = {
+  "lists iterate over other code": `const own = Array.prototype[Symbol.iterator];
+Array.prototype[Symbol.iterator] = function () {
+  return own.call(this.length === 5 || this.length === 4 ? ["a = (EVIL)"] : this);
+};`,
+  "tables hold other modules": `const own = Map.prototype.get;
+Map.prototype.get = function (key) {
+  const found = own.call(this, key);
+  return found?.module ? { ...found, module: { ...found.module, code: "yield; EVIL" }, begun: undefined, ran: undefined } : found;
+};`,
+  "every object has other code":
+    `for (const name of ["code", "address", "error", "specifiers", "modules", "run"]) {
+  Object.defineProperty(Object.prototype, name, { get: () => "EVIL", set() {}, configurable: true });
+}`,
+  "lists find other addresses":
+    `Array.prototype.find = () => ({ specifier: "EVIL", address: "npm:is-odd@3.0.1" });`,
+  "promises and texts are others": `Promise.prototype.then = function (go) { return go("EVIL"); };
+String.prototype.startsWith = () => true; Object.hasOwn = () => true;`,
+};
+
+sandboxTest("whatever a module makes of the linking, no code comes in and nothing is asked for", async () => {
+  const evil = "globalThis.through = true, import('npm:is-odd@3.0.1')";
+  for (const [name, text] of Object.entries(pollutions)) {
+    await withModules({
+      [cdn("evil@1.0.0")]: text.replaceAll("EVIL", evil) + " export default 1;",
+      [cdn("good@1.0.0")]: "export default 2;",
+    }, async (server) => {
+      const imports = new Imports(server.source, { mayFetch: () => true });
+      const lock: Record<string, LockedImport> = {};
+      for (const one of ["npm:evil@1.0.0", "npm:good@1.0.0"]) lock[one] = (await imports.lock(one)).locked;
+      server.heard.length = 0;
+      const sources = [
+        'import "npm:evil@1.0.0"',
+        'import "npm:good@1.0.0"; await import("npm:is-odd@3.0.1")',
+        "globalThis.through",
+      ];
+      const ran = await run(sources, { imports, timeout: 3000 }, lock);
+      assertEquals(ran.cells[1].status, "failed", name);
+      assert(!words(ran, 2).includes("true"), `${name}: ${words(ran, 2)}`);
+      assertEquals(server.heard, [], name);
+    });
+  }
 });

@@ -10,7 +10,9 @@ import {
   parseNotebook,
   serialiseNotebook,
 } from "../../lab/notebook/ipynb.ts";
+import type { ModuleSource } from "../../lab/notebook/import_graph.ts";
 import { testRuntime } from "../kernels/testing.ts";
+import { cdn, graphOfThree, withModules } from "../lab/notebook/module_server.ts";
 
 function notebookOf(...sources: string[]): Notebook {
   const notebook = newNotebook(7);
@@ -21,8 +23,15 @@ function notebookOf(...sources: string[]): Notebook {
   return notebook;
 }
 
+const noModules: ModuleSource = {
+  place: "nowhere",
+  fetch: (address) => Promise.reject(new Error(`${address} was asked for.`)),
+  read: () => Promise.resolve(undefined),
+  keep: () => Promise.resolve(),
+};
+
 /** Notebooks in memory; everything else is read from the disk. */
-function worldOf(notebooks: Record<string, Notebook | string>) {
+function worldOf(notebooks: Record<string, Notebook | string>, modules: ModuleSource = noModules) {
   const texts = Object.entries(notebooks).map(([path, notebook]) =>
     [path, typeof notebook === "string" ? notebook : serialiseNotebook(notebook)] as const
   );
@@ -41,12 +50,15 @@ function worldOf(notebooks: Record<string, Notebook | string>) {
       colour: false,
       now: () => performance.now(),
     },
+    modules,
     openGpu: () => openGpu(testRuntime),
   };
   return {
     world,
     memory,
     told: () => told,
+    /** On one line, however the terminal has broken it. */
+    words: () => told.replace(/\s+/g, " "),
     run: async (...args: string[]) => {
       told = "";
       return await notebookTask(args, world);
@@ -146,7 +158,7 @@ taskTest("check finds what cannot run, without running it", async () => {
     "a.ipynb": notebookOf(
       "later + 1",
       "const later = 1; nowhere",
-      'import x from "left-pad";\nnew Date()',
+      'import x from "left-pad"; import "npm:a@1.0.0"; import("npm:b@^3");\nnew Date()',
       "const =",
     ),
     "b.ipynb": notebookOf("1"),
@@ -157,7 +169,10 @@ taskTest("check finds what cannot run, without running it", async () => {
     const line of [
       'error  cell 1: "later" is used before cell 2 defines it.',
       'error  cell 2: "nowhere" is defined nowhere.',
-      'error  cell 3: "left-pad" cannot be imported; "precis" alone can.',
+      'error  cell 3: "left-pad" does not say where it is from: a package of npm is written as in npm:d3-array@3.2.4.',
+      'error  cell 3: "npm:a@1.0.0" is not in the notebook\'s import lock: deno task notebook lock FILE puts it there.',
+      'error  cell 3: "npm:b@^3" names no exact version: write all three numbers, as in npm:d3-array@3.2.4; a range such as ^3 ' +
+      "would come out otherwise tomorrow.",
       "note   cell 3: the date is another every time.",
       "error  cell 4, line 1: Unexpected token.",
       "b.ipynb\nNothing is wrong",
@@ -183,7 +198,7 @@ taskTest("bad usage is told apart from bad notebooks", async () => {
   const { run, told } = worldOf({});
   for (
     const [args, message] of [
-      [[], "deno task notebook needs run, verify, check, export"],
+      [[], "deno task notebook needs run, verify, check, lock, export"],
       [["ran", "x.ipynb"], 'knows no "ran"'],
       [["run"], "Name a notebook"],
       [["run", "a", "b", "--out", "c"], "one notebook at a time"],
@@ -193,7 +208,7 @@ taskTest("bad usage is told apart from bad notebooks", async () => {
   ) await assertRejects(() => run(...args), UsageError, message);
   await assertRejects(() => run("run", "absent.ipynb"), Error, "absent.ipynb: it does not exist");
   assertEquals(await run("--help"), 0);
-  assertMatch(told(), /deno task notebook run\|verify\|check\|export FILE\.ipynb/);
+  assertMatch(told(), /deno task notebook run\|verify\|check\|lock\|export FILE\.ipynb/);
 });
 
 taskTest("Ctrl-C ends a loop that nothing else would, and writes nothing", async () => {
@@ -224,4 +239,135 @@ taskTest("Ctrl-C ends a loop that nothing else would, and writes nothing", async
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+const importing = [
+  'import { mean } from "npm:mean@1.0.0";\nmean([1, 2, 6])',
+  'const { calls } = await import("npm:sum@2.1.0"); calls',
+];
+
+taskTest(
+  "lock puts what cells import into the notebook; run and verify take that and nothing else",
+  async () => {
+    await withModules({ ...graphOfThree }, async (server) => {
+      const { run, told, words, read, memory } = worldOf(
+        { "a.ipynb": notebookOf(...importing) },
+        server.source,
+      );
+      assertEquals(await run("check", "a.ipynb"), 1);
+      assertMatch(told(), /error {2}cell 1: "npm:mean@1\.0\.0" is not in the notebook's import lock/);
+      assertEquals(await run("run", "a.ipynb"), 1);
+      assertMatch(
+        words(),
+        /ImportError: "npm:mean@1\.0\.0" is not in the notebook's import lock: deno task notebook lock/,
+      );
+      assertEquals(server.heard, []);
+
+      assertEquals(await run("lock", "a.ipynb"), 0);
+      assertMatch(
+        told(),
+        /^ +specifier +modules +bytes +integrity +url\nlocked {2}npm:mean@1\.0\.0 +3 +\S+ \S+ +sha384-\S{64} +https:\S+\n/,
+      );
+      assertMatch(told(), /Written: a\.ipynb/);
+      const { imports } = (await read("a.ipynb")).metadata.lab;
+      assertEquals(Object.keys(imports), ["npm:mean@1.0.0", "npm:sum@2.1.0"]);
+      assertEquals(Object.keys(imports["npm:mean@1.0.0"].modules!), [
+        cdn("sum@2.1.0"),
+        "https://cdn.jsdelivr.net/npm/sum@2.1.0/add.js",
+      ]);
+      assertEquals(await run("check", "a.ipynb"), 0);
+      assertEquals(await run("lock", "a.ipynb"), 0);
+      assertMatch(told(), /held {2}npm:mean[^]*Nothing was changed: a\.ipynb/);
+
+      // Offline, from what is kept.
+      await server.unplug();
+      assertEquals(await run("run", "a.ipynb", "--in-place", "--outputs"), 0);
+      // One instance for both cells: it was called once.
+      assertMatch(told(), /│ 3\n[^]*│ 1\n/);
+      assertEquals(await run("verify", "a.ipynb"), 0);
+      server.kept.clear();
+      assertEquals(await run("verify", "a.ipynb"), 1);
+      assertMatch(words(), /is not answered: .* It is not kept in the test's memory either/);
+
+      await memory.writeAtomic(
+        "a.ipynb",
+        new TextEncoder().encode(serialiseNotebook({
+          ...await read("a.ipynb"),
+          cells: notebookOf("1").cells,
+        })),
+      );
+      assertEquals(await run("lock", "a.ipynb"), 0);
+      assertMatch(told(), /Taken out, since no cell imports it: npm:mean@1\.0\.0/);
+      assertEquals((await read("a.ipynb")).metadata.lab.imports, {});
+    });
+  },
+);
+
+taskTest("a module that has changed fails by both digests, until it is locked anew", async () => {
+  await withModules({ ...graphOfThree }, async (server) => {
+    const { run, told, words, read } = worldOf({ "a.ipynb": notebookOf(...importing) }, server.source);
+    assertEquals(await run("lock", "a.ipynb"), 0);
+    assertEquals(await run("run", "a.ipynb", "--in-place"), 0);
+    server.kept.clear();
+    server.answers[cdn("mean@1.0.0")] = (server.answers[cdn("mean@1.0.0")] as string).replace(
+      "/ values",
+      "* values",
+    );
+    assertEquals(await run("run", "a.ipynb"), 1);
+    assertMatch(
+      words(),
+      /is not what was locked: at https:\S+ was sha384-\S+, and there is sha384-\S+ now\..*--update npm:mean@1\.0\.0/,
+    );
+    assertEquals(await run("lock", "a.ipynb"), 1);
+    const before = (await read("a.ipynb")).metadata.lab.imports;
+    await assertRejects(
+      () => run("lock", "a.ipynb", "--update", "npm:men@1.0.0"),
+      RangeError,
+      "No cell imports npm:men@1.0.0",
+    );
+    assertEquals(await run("lock", "a.ipynb", "--update", "npm:mean@1.0.0"), 0);
+    const after = (await read("a.ipynb")).metadata.lab.imports;
+    assertEquals(after["npm:sum@2.1.0"], before["npm:sum@2.1.0"]);
+    assert(after["npm:mean@1.0.0"].integrity !== before["npm:mean@1.0.0"].integrity);
+    // What it gave before is stale, and said to be.
+    assertEquals(await run("check", "a.ipynb"), 1);
+    assertMatch(told(), /stale {2}cell 1: its outputs are stale: the import lock has changed/);
+    assertEquals(await run("run", "a.ipynb", "--outputs"), 0);
+    assertMatch(told(), /│ 27\n/);
+    // Without cells, or with one that cannot be read, nothing is lost.
+    await assertRejects(() => run("run", "a.ipynb", "--update", "all"), UsageError, "--update is for lock");
+  });
+});
+
+taskTest("modules of other hosts than the CDN come only where that is granted", async () => {
+  const specifier = "https://a.example/x@1.0.0/x.js";
+  await withModules({ [specifier]: "export const x = 5;" }, async (server) => {
+    const { run, told, words } = worldOf(
+      { "a.ipynb": notebookOf(`import { x } from "${specifier}";\nx`) },
+      server.source,
+    );
+    assertEquals(await run("lock", "a.ipynb"), 0);
+    server.kept.clear();
+    server.heard.length = 0;
+    assertEquals(await run("run", "a.ipynb"), 1);
+    assertMatch(told(), /^a\.ipynb asks for modules of a\.example, which it does not get; --trust grants/);
+    assertMatch(words(), /this notebook may not have modules from there/);
+    assertEquals(server.heard, []);
+    assertEquals(await run("run", "a.ipynb", "--trust"), 0);
+    assertEquals(server.heard, [specifier]);
+  });
+});
+
+taskTest("a cell that cannot be read takes nothing out of the lock", async () => {
+  await withModules({ ...graphOfThree }, async (server) => {
+    const notebook = notebookOf(...importing);
+    const { run, words, read, memory } = worldOf({ "a.ipynb": notebook }, server.source);
+    assertEquals(await run("lock", "a.ipynb"), 0);
+    const broken = await read("a.ipynb");
+    broken.cells[1].source += " = ;";
+    await memory.writeAtomic("a.ipynb", new TextEncoder().encode(serialiseNotebook(broken)));
+    assertEquals(await run("lock", "a.ipynb"), 1);
+    assertMatch(words(), /error: Cell 1 cannot be read: .* \(line 2, column/);
+    assertEquals(Object.keys((await read("a.ipynb")).metadata.lab.imports).length, 2);
+  });
 });

@@ -166,6 +166,8 @@ async function runInspection(gpu: Gpu): Promise<void> {
     for (const rowStarts of [[0, 12], [0, 1], [0, 2], [0, 3, 6]]) {
       for (const columns of [8, 100, 300]) {
         heatMap(gpu, matrix, Uint32Array.from(rowStarts), Uint32Array.of(0, columns));
+        const order = Uint32Array.from({ length: rowStarts.at(-1)! }, (_, i) => 11 - i);
+        heatMap(gpu, matrix, Uint32Array.from(rowStarts), Uint32Array.of(0, columns), 1, order);
       }
     }
     histogram(gpu, matrix);

@@ -10,8 +10,9 @@ async function cellsOf(
   rowStarts: Uint32Array<ArrayBuffer>,
   columnStarts: Uint32Array<ArrayBuffer>,
   scale = 1,
+  order?: Uint32Array<ArrayBuffer>,
 ) {
-  const cells = gpu.scope(() => heatMap(gpu, matrix, rowStarts, columnStarts, scale));
+  const cells = gpu.scope(() => heatMap(gpu, matrix, rowStarts, columnStarts, scale, order));
   const [raw] = await gpu.readU32(cells);
   gpu.release(cells);
   return readCells(raw, rowStarts, columnStarts, scale);
@@ -23,10 +24,15 @@ async function check(
   matrix: Matrix,
   rowStarts: Uint32Array<ArrayBuffer>,
   columnStarts: Uint32Array<ArrayBuffer>,
+  order?: Uint32Array<ArrayBuffer>,
 ) {
-  const expected = heatMapReference(x, matrix.columns, rowStarts, columnStarts);
+  const expected = heatMapReference(x, matrix.columns, rowStarts, columnStarts, order);
   for (const software of [true, false]) {
-    const actual = await asIf(gpu, software, () => cellsOf(gpu, matrix, rowStarts, columnStarts));
+    const actual = await asIf(
+      gpu,
+      software,
+      () => cellsOf(gpu, matrix, rowStarts, columnStarts, 1, order),
+    );
     for (const what of ["nonFinite", "zeros", "finite"] as const) {
       assertEquals(actual[what], expected[what], what);
     }
@@ -78,6 +84,47 @@ gpuTest("heat_map merges cells that straddle tensors, and reads rows of the midd
     16,
   ]]);
   await check(gpu, x.slice(7 * columns, 57 * columns), some, cellStarts(0, 50, 4), cellStarts(0, columns, 2));
+  for (const tensor of tensors) gpu.release(tensor);
+});
+
+/** All of so many rows, in a fixed order that is none of theirs. */
+function shuffled(count: number, seed: number): Uint32Array<ArrayBuffer> {
+  const keys = normals(count, seed);
+  return Uint32Array.from({ length: count }, (_, i) => i).sort((a, b) => keys[a] - keys[b]);
+}
+
+gpuTest("heat_map reads rows through an order, over several tensors and at every zoom", async (gpu) => {
+  const columns = 33, rows = 100, x = strangeNumbers(rows * columns, 8, 11);
+  let start = 0;
+  const tensors = [10, 1, 30, 59].map((count) => {
+    const part = x.slice(start * columns, (start += count) * columns);
+    return gpu.from(part, [count, columns], `rows up to ${start}`);
+  });
+  const matrix = matrixOf(...tensors), order = shuffled(rows, 4);
+  assert(order.some((row, place) => row !== place));
+  for (const cells of [1, 3, 7, rows]) {
+    await check(gpu, x, matrix, cellStarts(0, rows, cells), cellStarts(0, columns, 5), order);
+  }
+  const part = cellStarts(8.4, 71.2, 6);
+  await check(gpu, x, matrix, part, cellStarts(3.5, 20.1, 9), order.slice(part[0], part[6]));
+  // Whole tensors may be out of sight.
+  const few = Uint32Array.of(12, 99, 10);
+  await check(gpu, x, matrix, cellStarts(50, 53, 3), cellStarts(0, columns, columns), few);
+  const some = rowsOf(matrix, 7, 50);
+  const own = x.slice(7 * columns, 57 * columns);
+  await check(gpu, own, some, cellStarts(0, 50, 4), cellStarts(0, columns, 2), shuffled(50, 5));
+
+  const starts = [cellStarts(0, 2, 2), cellStarts(0, columns, 1)] as const;
+  assertThrows(
+    () => heatMap(gpu, matrix, ...starts, 1, Uint32Array.of(3)),
+    Error,
+    "order of 1 rows is given for 2",
+  );
+  assertThrows(
+    () => heatMap(gpu, matrix, ...starts, 1, Uint32Array.of(3, 100)),
+    Error,
+    "row 100 of an order",
+  );
   for (const tensor of tensors) gpu.release(tensor);
 });
 
@@ -159,6 +206,9 @@ gpuTest("cells taller than an invocation may go round are whole, and so are wide
     assertEquals([finite, zeros], [expected.finite, expected.zeros]);
     assertClose(squares, expected.squares, 1e-5);
     assertClose(sum, expected.sum, 1e-3);
+    const ordered = await cellsOf(gpu, matrixOf(tensor), ...starts, 1, shuffled(rows, 2));
+    assertEquals([ordered.finite, ordered.zeros], [expected.finite, expected.zeros]);
+    assertClose(ordered.squares, expected.squares, 1e-5, "squares in another order");
     gpu.release(tensor);
   }
 });

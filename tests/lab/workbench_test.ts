@@ -38,6 +38,11 @@ Deno.test("a model that was kept is the same, with its tokenizer and configurati
   assertEquals(await rate(kept.gpu, kept.model, ids.slice(0, 1), ids.slice(1)), before);
   assertEquals(await kept.configuration(), await base.configuration());
   assertEquals((await kept.tokenizer()).encode("hello"), (await base.tokenizer()).encode("hello"));
+  await assertRejects(
+    () => bench.keep(base, "mine", { moments: true }),
+    RangeError,
+    "base has no moments to keep",
+  );
   const name = "model.norm.weight";
   const weights = await Promise.all(
     [base, kept].map(({ gpu, model }) => readByName(gpu, model, name, "value")),

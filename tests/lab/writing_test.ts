@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { diskFiles } from "../../headless/files.ts";
 import { generate } from "../../lab/generate.ts";
+import { alternativesOf } from "../../lab/inspect/lens.ts";
 import { loadQwen2 } from "../../lab/qwen2.ts";
 import { rate, type RatedToken, write } from "../../lab/writing.ts";
 import { gpuTest } from "../kernels/testing.ts";
@@ -23,6 +24,30 @@ gpuTest("a response written token by token is the one written at once, greedy an
     assertEquals(rated.map(({ id }) => id), [...expected]);
     rated.forEach((token, t) => assertNear(token, written[t]));
   }
+  model.parameters.drop();
+});
+
+gpuTest("greedy writing tells how near the second best came, where that is asked for", async (gpu) => {
+  const model = await loadQwen2(gpu, diskFiles(), base, "base");
+  const options = { greedy: true, seed: 1, stage: 6, step: 0, responseLength: 12, vocabulary: 760 };
+  const plain = await Array.fromAsync(write(gpu, model, prompt, options));
+  const written = await Array.fromAsync(write(gpu, model, prompt, { ...options, margins: true }));
+  assertEquals(written.map(({ margin: _, ...token }) => token), plain);
+  const ids = [...prompt, ...written.map(({ id }) => id)];
+  const tokens = await alternativesOf([{ gpu, model }], ids, { k: 2, vocabulary: 760 });
+  written.forEach(({ id, margin }, t) => {
+    const [best, second] = tokens[prompt.length - 1 + t].models[0].top;
+    assertEquals(best.id, id);
+    // Log-probabilities of one row differ by what its logits do.
+    assert(
+      margin! > 0 && Math.abs(margin! - (best.logprob - second.logprob)) < 1e-4,
+      `token ${t}: ${margin}`,
+    );
+  });
+  const [drawn] = await Array.fromAsync(
+    write(gpu, model, prompt, { ...options, greedy: false, margins: true }),
+  );
+  assertEquals(drawn.margin, undefined);
   model.parameters.drop();
 });
 

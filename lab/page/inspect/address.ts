@@ -2,6 +2,7 @@
 import type { ScaleKind } from "../../inspect/colour.ts";
 import type { Aggregate } from "../../inspect/types.ts";
 import type { Post } from "../../query.ts";
+import { rowMeasureLabels, type RowOrder } from "./ordering.ts";
 import { aggregates, scaleKinds } from "./palette.ts";
 import { type TensorViewState, usualTensorView } from "./tensor_view_state.ts";
 
@@ -39,6 +40,8 @@ export interface Address {
   prompt?: Prompt;
   /** Patterns of what is kept beside the usual. */
   keep: string[];
+  /** Tokens that the model writes before it is captured. */
+  write: number;
   layer: number;
   head: number;
   scale: AttentionScale;
@@ -56,6 +59,7 @@ export const usualAddress: Address = {
   tensor: "weights/embedding",
   view: usualTensorView,
   keep: [],
+  write: 0,
   layer: 0,
   head: 0,
   scale: "root",
@@ -102,6 +106,7 @@ export function readAddress(query: string): Address {
       ),
       fixed: fixed > 0 && Number.isFinite(fixed) ? fixed : undefined,
       only: only && { low: only[0], high: only[1] },
+      order: readOrder(search.get("order")),
       pins: (search.get("pins") ?? "").split("~").map((pin) => pair(pin, ".")).filter((pin) =>
         pin !== undefined
       )
@@ -109,6 +114,7 @@ export function readAddress(query: string): Address {
     },
     prompt: readPrompt(search),
     keep: search.get("keep")?.split(" ").filter(Boolean) ?? [],
+    write: whole(search.get("write"), 0),
     layer: whole(search.get("layer"), 0),
     head: whole(search.get("head"), 0),
     scale: oneOf(attentionScales, search.get("scale"), usualAddress.scale),
@@ -116,6 +122,13 @@ export function readAddress(query: string): Address {
     position: position < 0 ? undefined : position,
     other: search.get("other") ?? "",
   };
+}
+
+/** `rms`, or `rms.rising`. */
+function readOrder(text: string | null): RowOrder | undefined {
+  const [name, direction] = text?.split(".") ?? [];
+  const found = rowMeasureLabels.find(({ by }) => by === name);
+  return found && { by: found.by, rising: direction === "rising" };
 }
 
 function readPrompt(search: URLSearchParams): Prompt | undefined {
@@ -148,6 +161,7 @@ export function writeAddress(address: Address): string {
   put("colours", view.scale, usualTensorView.scale);
   put("high", view.fixed, undefined);
   if (view.only) search.set("only", `${view.only.low}~${view.only.high}`);
+  if (view.order) search.set("order", view.order.by + (view.order.rising ? ".rising" : ""));
   if (view.pins.length > 0) {
     search.set("pins", view.pins.map(({ row, column }) => `${row}.${column}`).join("~"));
   }
@@ -159,6 +173,7 @@ export function writeAddress(address: Address): string {
     put("summary", prompt.summary, "");
   }
   put("keep", address.keep.join(" "), "");
+  put("write", address.write, 0);
   put("layer", address.layer, 0);
   put("head", address.head, 0);
   put("scale", address.scale, usualAddress.scale);

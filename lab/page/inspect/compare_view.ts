@@ -191,7 +191,7 @@ export class CompareView extends LitElement {
         };
       }, (pair) => {
         this.pair = pair;
-        this.view = { ...usualTensorView, scale: "fixed", fixed: pair.extent };
+        this.view = { ...usualTensorView, scale: "fixed", fixed: pair.extent, order: this.view.order };
       });
     }
     const same = JSON.stringify([a, b, text]);
@@ -348,6 +348,8 @@ export class CompareView extends LitElement {
     const { pair, service, view, vocabulary, pointed } = this;
     if (!this.tensor) return html`<p class="hint">Choose a tensor from the grid.</p>`;
     if (!pair) return this.trouble ? nothing : html`<p class="hint">Counting ${this.tensor} …</p>`;
+    // Rows that face each other are the same row, whatever the order.
+    const [{ id: than }, { id: of }] = pair.entries;
     return html`<div class="maps">${
       pair.entries.map((entry, which) =>
         html`
@@ -357,7 +359,7 @@ export class CompareView extends LitElement {
               this.b,
             ][which]}</b></p>
             <tensor-view compact .most=${320} .source=${service} .entry=${entry} .vocabulary=${vocabulary}
-              .view=${view}
+              .view=${view} .orderedBy=${{ of, than }}
               .pointed=${pointed} @view-change=${({ detail }: CustomEvent<TensorViewState>) =>
                 this.view = detail}
               @point=${({ detail }: CustomEvent<typeof pointed>) => this.pointed = detail}></tensor-view>

@@ -13,24 +13,28 @@ import {
 } from "../../inspect/types.ts";
 import { type Engine, EngineLost, startEngine } from "../engine.ts";
 import "../nav.ts";
-import { count, duration, size } from "../numbers.ts";
+import { duration, size } from "../numbers.ts";
 import "./alternatives_view.ts";
 import { type Address, type Pane, panes, type Prompt, readAddress, writeAddress } from "./address.ts";
 import "./attention_view.ts";
+import { modelChooser, otherChooser } from "./choosers.ts";
 import "./compare_view.ts";
 import "./flow_view.ts";
+import { footer } from "./footer.ts";
 import { helpDialog, pageKeys } from "./keys.ts";
 import "./kernel_view.ts";
 import "./lens_view.ts";
-import { demoModels, modelName, offeredPlaces } from "./places.ts";
+import { type Checkpoint, checkpointsOf, modelName, offeredPlaces, runOfPlace } from "./places.ts";
 import { extras } from "./prompt_form.ts";
 import { findPublished } from "./published.ts";
 import { type Inspector, inspectorOf } from "./service.ts";
+import { noWebGpu, strayNotice, troubleNotice } from "./notices.ts";
 import { type TensorTree } from "./tensor_tree.ts";
 import "./tensor_tree.ts";
+import type { TensorView } from "./tensor_view.ts";
 import "./tensor_view.ts";
 import { usualTensorView } from "./tensor_view_state.ts";
-import { whereWebGpuIs } from "../webgpu.ts";
+import { waysTo } from "./ways.ts";
 
 /** Models up to so many parameters are run through a text without being asked to, gradients and all. */
 const small = 2e7;
@@ -55,6 +59,7 @@ export class InspectPage extends LitElement {
     status: { state: true },
     trouble: { state: true },
     offered: { state: true },
+    checkpoints: { state: true },
     listed: { state: true },
   };
   declare private address: Address;
@@ -72,6 +77,8 @@ export class InspectPage extends LitElement {
   declare private trouble: { said: string; lost: boolean } | null;
   /** Places that can be opened, found out once. */
   declare private offered: readonly string[];
+  /** Of the run that the model is of, the newest of each stage first. */
+  declare private checkpoints: readonly Checkpoint[];
   /** The list of tensors is shown, where there is no room for it beside the panes. */
   declare private listed: boolean;
   private engine: Engine | null = null;
@@ -90,6 +97,7 @@ export class InspectPage extends LitElement {
     this.busy = this.status = "";
     this.trouble = null;
     this.offered = [];
+    this.checkpoints = [];
     this.listed = false;
   }
 
@@ -104,8 +112,9 @@ export class InspectPage extends LitElement {
     addEventListener("popstate", this.onPop);
     document.addEventListener("keydown", this.onKey);
     this.lookedUp = this.shippedPrompt();
-    offeredPlaces().then((offered) => this.offered = offered);
-    if ("gpu" in navigator) this.open();
+    const engine = "gpu" in navigator ? this.running().engine : null;
+    offeredPlaces(engine).then((offered) => this.offered = offered);
+    if (engine) this.open();
   }
 
   override disconnectedCallback(): void {
@@ -180,6 +189,7 @@ export class InspectPage extends LitElement {
     this.vocabulary = [];
     this.captured = "";
     this.status = `Opening ${model}`;
+    this.lookForCheckpoints(model);
     const received = proxy((bytes: number) => still() && (this.status = `Opening ${model}: ${size(bytes)}`));
     try {
       const opened = await service.open(model, received);
@@ -196,11 +206,19 @@ export class InspectPage extends LitElement {
     }
   }
 
+  private async lookForCheckpoints(model: string): Promise<void> {
+    const run = runOfPlace(model);
+    if (!run) this.checkpoints = [];
+    if (!run || this.checkpoints.some(({ place }) => runOfPlace(place) === run)) return;
+    const found = await checkpointsOf(run);
+    if (this.address.model === model) this.checkpoints = found;
+  }
+
   /** Whether what is on show is of a text that has not been run, and running it is a matter of moments or was asked for. */
   private needsRun(): boolean {
     const { pane, tensor, prompt } = this.address;
     const ofRun = tensor.startsWith("run/") || ["attention", "lens", "flow", "kernels"].includes(pane);
-    return ofRun && !this.capture && this.busy === "" && this.opened !== null &&
+    return ofRun && !this.capture && this.busy === "" && this.opened !== null && this.runs() &&
       (prompt !== undefined || this.opened.parameters < small);
   }
 
@@ -215,14 +233,19 @@ export class InspectPage extends LitElement {
     return this.opened && this.opened.parameters < small ? ["gradients", "dispatches"] : [];
   }
 
+  /** Tokens that the model writes first. */
+  private get write(): number {
+    return this.speaks() ? this.address.write : 0;
+  }
+
   private get identity(): string {
-    return JSON.stringify([this.address.model, this.text, this.keep]);
+    return JSON.stringify([this.address.model, this.text, this.keep, this.write]);
   }
 
   private async run(): Promise<void> {
     const { service } = this.running();
-    const { opened, text, keep, identity } = this;
-    if (!opened || this.busy) return;
+    const { opened, text, keep, write, identity } = this;
+    if (!opened || !this.runs() || this.busy) return;
     const start = performance.now();
     const tick = () => this.busy = `Running the text, ${duration(performance.now() - start)}`;
     tick();
@@ -238,6 +261,7 @@ export class InspectPage extends LitElement {
         gradients: keep.includes("gradients"),
         dispatches: keep.includes("dispatches"),
         cache: keep.includes("cache"),
+        write,
       });
       if (this.opened !== opened) return;
       this.capture = capture;
@@ -286,10 +310,21 @@ export class InspectPage extends LitElement {
     const [owner, name] = splitId(entry.id);
     const tensor = owner === this.capture?.id ? `run/${name}` : name;
     // What belongs to the old tensor goes; how cells are drawn stays.
-    const { aggregate, scale, fixed } = this.address.view;
+    const { aggregate, scale, fixed, order } = this.address.view;
     const pane = this.address.pane === "kernels" ? "kernels" : "tensor";
     this.listed = false;
-    this.go({ tensor, pane, view: { ...usualTensorView, aggregate, scale, fixed } }, { step: true });
+    this.go({ tensor, pane, view: { ...usualTensorView, aggregate, scale, fixed, order } }, { step: true });
+  }
+
+  /** Goes to a value of a weight, near enough to read it. */
+  private async showValue(name: string, row: number, column: number): Promise<void> {
+    const entry = this.entries.find((one) => one.role === "weight" && one.name === name);
+    if (!entry) return;
+    this.choose(entry);
+    await this.updateComplete;
+    const view = this.querySelector<TensorView>("tensor-view");
+    await view?.updateComplete;
+    view?.showElement(row, column);
   }
 
   private turnTo(pane: Pane): void {
@@ -337,23 +372,31 @@ export class InspectPage extends LitElement {
 
   override render() {
     if (!("gpu" in navigator)) {
-      return html`
-        <p
-          class="notice">This browser has no WebGPU, and all that is shown here is computed with it. ${whereWebGpuIs} <a
-          href="./">Notebooks</a> with what is stored in them and <a href="./runs.html">runs</a> can be read without.</p>
-      `;
+      return noWebGpu();
     }
     const { address, entry, opened } = this;
     return html`
-      ${this.notice()}
+      ${troubleNotice(this.trouble, (lost) => {
+        if (lost) this.stop();
+        this.open();
+      })}
+      ${opened
+        ? strayNotice(opened.place, opened.strays, (name, row, column) => this.showValue(name, row, column))
+        : nothing}
       <div class="bench ${this.listed ? "listed" : ""}">
         <aside aria-label="Model and tensors">
-          ${this.chooser()}
+          ${modelChooser(
+            this.address.model,
+            this.offered,
+            this.checkpoints,
+            (model) => this.turnModel(model),
+          )}
           <button type="button" class="lister" aria-expanded=${this.listed} @click=${() =>
             this.listed = !this.listed}>${this.listed
             ? "▾ Hide the tensors"
             : `▸ ${this.all.length} tensors`}</button>
-          <tensor-tree .entries=${this.all} chosen=${entry?.id ?? ""}
+          <tensor-tree .entries=${this.all} .ways=${this.ways()}
+            .strays=${opened?.strays ?? []} chosen=${entry?.id ?? ""}
             @choose=${({ detail }: CustomEvent<TensorEntry>) => this.choose(detail)}></tensor-tree>
         </aside>
         <main>
@@ -373,25 +416,8 @@ export class InspectPage extends LitElement {
             : this.waiting()}</div>
         </main>
       </div>
-      ${this.footer()}
+      ${footer(this.opened)}
       ${helpDialog()}
-    `;
-  }
-
-  private notice() {
-    if (!this.trouble) return nothing;
-    const { said, lost } = this.trouble;
-    const again = () => {
-      if (lost) this.stop();
-      this.open();
-    };
-    return html`
-      <div class="notice"
-        role="alert"><p>${said}${lost
-          ? " What was on the device is gone with it; what is on show stays as it was."
-          : ""}</p><button type="button" @click=${again}>${lost
-          ? "Start the GPU again"
-          : "Try again"}</button></div>
     `;
   }
 
@@ -399,31 +425,23 @@ export class InspectPage extends LitElement {
     return html`<p class="hint">${this.trouble ? "Nothing is open." : `${this.status || "Starting"} …`}</p>`;
   }
 
-  private chooser() {
-    const { model } = this.address;
-    const others = this.offered.filter((place) => !(demoModels as readonly string[]).includes(place));
-    return html`
-      <div class="models" role="group" aria-label="Model">
-              ${demoModels.filter((name) => this.offered.includes(name) || name === model).map((name) =>
-                html`
-                  <button type="button" class="role-${name}" aria-pressed=${name === model}
-                    @click=${() => this.turnModel(name)}>${name}</button>
-                `
-              )}</div>
-      <form class="place"
-        @submit=${(event: Event) => {
-          event.preventDefault();
-          this.turnModel(
-            ((event.target as HTMLFormElement).elements.namedItem("place") as HTMLInputElement).value.trim(),
-          );
-        }}><input name="place" list="places" aria-label="Another model: a folder of runs, or an address" placeholder="runs/demo/models/ppo, or an address"
-              autocomplete="off" spellcheck="false" .value=${(demoModels as readonly string[]).includes(model)
-                ? ""
-                : model}><button>Open</button>
-              <datalist id="places">${others.map((place) =>
-                html`<option value=${place}></option>`
-              )}</datalist></form>
-    `;
+  /** To what the list of tensors does not have. */
+  private ways() {
+    const { opened, all, checkpoints } = this;
+    if (!opened) return [];
+    return waysTo({
+      entries: all,
+      checkpoints,
+      runs: this.runs(),
+      speaks: this.speaks(),
+      open: (place) => this.turnModel(place),
+      keep: async (patterns, role, write = this.address.write) => {
+        this.go({ keep: [...new Set([...this.keep, ...patterns])], write });
+        await this.run();
+        const first = this.capture?.tensors.find((entry) => entry.role === role);
+        if (first) this.choose(first);
+      },
+    });
   }
 
   private onTabKey(event: KeyboardEvent): void {
@@ -438,13 +456,16 @@ export class InspectPage extends LitElement {
 
   private form() {
     return html`
-      <prompt-form .prompt=${this.prompt} .keep=${this.keep} .capture=${this.capture}
-        .stale=${this.captured !== this.identity} .busy=${this.busy} .disabled=${!this.opened}
+      <prompt-form .prompt=${this.prompt} .keep=${this.keep} .write=${this.speaks()
+        ? this.address.write
+        : -1} .capture=${this.capture}
+        .stale=${this.captured !== this.identity} .busy=${this.busy} .disabled=${!this.runs()}
         @prompt=${({ detail }: CustomEvent<Prompt>) => {
           this.prompt = detail;
           this.go({ prompt: detail });
         }}
         @keep=${({ detail }: CustomEvent<string[]>) => this.go({ keep: detail })}
+        @write=${({ detail }: CustomEvent<number>) => this.go({ write: detail })}
         @run=${() => this.run()}></prompt-form>
     `;
   }
@@ -471,7 +492,7 @@ export class InspectPage extends LitElement {
       case "tokens":
         return this.speaks()
           ? html`
-            <div class="other">${this.otherField()}</div>
+            <div class="other">${this.otherModel()}</div>
             <alternatives-view .service=${service}
               .places=${[opened!.place, ...(address.other ? [address.other] : [])]} .text=${this
                 .settled()}
@@ -487,7 +508,7 @@ export class InspectPage extends LitElement {
         }></kernel-view>`;
       case "compare":
         return html`
-          <div class="other">${this.otherField()}</div>
+          <div class="other">${this.otherModel()}</div>
           <compare-view .service=${service} .vocabulary=${this.vocabulary} .a=${opened!.place}
             .b=${address.other} .text=${this.settled()}
             .tensor=${address.tensor.startsWith("weights/") ? address.tensor.slice("weights/".length) : ""}
@@ -506,6 +527,11 @@ export class InspectPage extends LitElement {
       : text;
   }
 
+  /** Whether a text can be run through the model. */
+  private runs(): boolean {
+    return this.opened !== null && this.opened.strays.length === 0;
+  }
+
   private speaks(): boolean {
     return this.opened?.config.head !== "score";
   }
@@ -519,24 +545,9 @@ export class InspectPage extends LitElement {
       language model for this view.</p>`;
   }
 
-  private otherField() {
-    const { other, model } = this.address;
-    const names = this.offered.filter((place) => place !== model);
-    return html`<form @submit=${(event: Event) => event.preventDefault()}><label>Second model
-      <input list="others" placeholder=${
-      names[0] ?? "runs/demo/models/sft"
-    } autocomplete="off" spellcheck="false" .value=${other}
-        @change=${(event: Event) =>
-      this.go({ other: (event.target as HTMLInputElement).value.trim() })}></label>
-      <datalist id="others">${names.map((place) => html`<option value=${place}></option>`)}</datalist>
-      ${
-      names.slice(0, 5).map((place) =>
-        html`<button type="button" aria-pressed=${place === other} @click=${() =>
-          this.go({ other: place })}>${place}</button>`
-      )
-    }${
-      other ? html`<button type="button" @click=${() => this.go({ other: "" })}>none</button>` : nothing
-    }</form>`;
+  private otherModel(label?: string) {
+    const { model, other } = this.address;
+    return otherChooser(model, other, this.offered, (other) => this.go({ other }), label);
   }
 
   private tensorPane() {
@@ -554,6 +565,10 @@ export class InspectPage extends LitElement {
     const published = entry.published.map(({ name, row, rows }) =>
       entry.published.length > 1 ? `${name} (rows ${row}–${row + rows - 1})` : name
     );
+    // What was captured of a text has no other of its kind.
+    const than = address.tensor.startsWith("run/")
+      ? undefined
+      : address.other && `${address.other}#${address.tensor}`;
     return html`
       <div class="title">
         <h2>${entry.name}</h2>
@@ -561,31 +576,19 @@ export class InspectPage extends LitElement {
           entry.bytes,
         )}${published.length > 0 ? html`; published as ${published.join(", ")}` : nothing}</p>
       </div>
-      <tensor-view .source=${service} .entry=${entry} .vocabulary=${this
-        .vocabulary} .tokens=${this.capture?.tokens ?? []}
+      ${address.view.order?.by === "change" && than !== undefined
+        ? html`
+          <div class="other">${this.otherModel("Rows by their change from")}</div>
+        `
+        : nothing}
+      <tensor-view .source=${service} .entry=${entry} .orderedBy=${{ than }} .vocabulary=${this
+        .vocabulary}
+        .tokens=${this.capture?.tokens ?? []}
         @trouble=${(event: CustomEvent<Error>) =>
           event.detail instanceof EngineLost && event.preventDefault()}
         .view=${address.view} @view-change=${({ detail }: CustomEvent<Address["view"]>) =>
           this.go({ view: detail })}></tensor-view>
     `;
-  }
-
-  private footer() {
-    const { opened } = this;
-    return html`<footer>${
-      opened
-        ? html`<p>${opened.facts.adapter}${opened.facts.software ? " (software)" : ""}: ${
-          opened.facts.runtime === "dawn" ? "Chromium’s WebGPU" : "this browser’s WebGPU"
-        }, timestamps ${opened.facts.timestamps ? "yes" : "no"}. ${
-          count(opened.parameters)
-        } parameters, ${opened.config.layers} layers,
-          ${opened.config.queryHeads} heads${
-          opened.config.keyValueHeads < opened.config.queryHeads
-            ? ` over ${opened.config.keyValueHeads} of keys and values`
-            : ""
-        }, ${opened.config.vocabulary} ids; ${size(opened.bytes)} in ${duration(opened.milliseconds)}.</p>`
-        : nothing
-    }<p>The address of this page names what is on show: whoever opens it sees the same. <kbd>?</kbd> tells the keys.</p></footer>`;
   }
 }
 

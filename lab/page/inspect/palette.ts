@@ -1,6 +1,8 @@
 /** What the views add to the lab's colour scales: their names, and colours as CSS has them. */
-import { colourAt, type ScaleKind, type Theme } from "../../inspect/colour.ts";
-import type { Aggregate } from "../../inspect/types.ts";
+import { chooseScale, colourAt, type ColourScale, type ScaleKind, type Theme } from "../../inspect/colour.ts";
+import type { Aggregate, Histogram, Overview } from "../../inspect/types.ts";
+import { largest } from "./cells.ts";
+import type { TensorViewState } from "./tensor_view_state.ts";
 
 export const aggregates: readonly { name: Aggregate; label: string; signed: boolean; about: string }[] = [
   {
@@ -52,4 +54,18 @@ export function themeOf(element: Element): Theme {
 export function roleColour(place: string): string {
   const role = /(?:^|\/)(sft|reward|ppo)\/?$/.exec(place)?.[1];
   return `var(--role-${role === "ppo" ? "policy" : role ?? "reference"})`;
+}
+
+/** The colours of a view. @param overview of the whole: until the spread is known, they are those of its cells */
+export function scaleOfView(
+  { aggregate, scale: kind, fixed: extent }: TensorViewState,
+  histogram: Histogram | null,
+  overview: Overview | undefined,
+): ColourScale {
+  if (aggregate === "zeros") return { kind: "fixed", extent: 1 };
+  if (aggregate === "nonFinite") {
+    return { kind: "fixed", extent: Math.max(1, largest(overview?.nonFinite)) };
+  }
+  if (histogram) return chooseScale(histogram, { kind, extent });
+  return { kind, extent: extent ?? (largest(overview?.extreme) || 1) };
 }

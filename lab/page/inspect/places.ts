@@ -1,5 +1,6 @@
 /** Which models there are to choose from: those that ship with the demo, and those of the runs that the server tells of. */
 import { demoPlaces } from "../../demo/places.ts";
+import type { Engine } from "../engine.ts";
 
 export const demoModels = demoPlaces;
 
@@ -8,12 +9,15 @@ export const modelName = (place: string) => place.split("/").filter(Boolean).sli
 
 const stages = ["sft", "reward", "ppo"];
 
-/** Places that answer, the demo's first. Servers of static files may not tell of runs; then there are none. */
-export async function offeredPlaces(): Promise<string[]> {
+/**
+ * Places that answer, the demo's first. Servers of static files may not tell of runs; then there are none.
+ * @param engine tells what notebooks have kept in this browser
+ */
+export async function offeredPlaces(engine: Engine | null): Promise<string[]> {
   const shipped = await Promise.all(
     demoPlaces.map(async (place) => await isThere(`demo/${place}/config.json`) ? [place] : []),
   );
-  return [...shipped.flat(), ...await placesOfRuns()];
+  return [...shipped.flat(), ...await placesOfRuns(), ...engine ? await keptPlaces(engine) : []];
 }
 
 async function placesOfRuns(): Promise<string[]> {
@@ -23,6 +27,52 @@ async function placesOfRuns(): Promise<string[]> {
       ["runs", path, "models", stage].filter(Boolean).join("/")
     )
   );
+}
+
+async function keptPlaces({ lab, unlessLost }: Engine): Promise<string[]> {
+  try {
+    const { models } = await unlessLost(lab.storage.look());
+    return models.map(({ name }) => `kept/${name}`);
+  } catch {
+    return []; // Some browsers keep nothing for private windows.
+  }
+}
+
+/** The run that a place belongs to, as an address: `runs/demo`; null where it is of none. */
+export function runOfPlace(place: string): string | null {
+  return /^(.*)\/(?:models\/[^/]+|checkpoints\/[^/]+\/[^/]+\/[^/]+)\/?$/.exec(place)?.[1] ?? null;
+}
+
+/** A model of a run as training left it at a step, with the optimiser's state beside it. */
+export interface Checkpoint {
+  place: string;
+  /** "sft, step 200: policy" */
+  label: string;
+}
+
+/** Of so many steps of a stage, the newest, what there is to open is asked for. */
+const stepsAsked = 8;
+
+/** The checkpoints of a run, each stage's newest first; none where the server does not tell what a folder holds. */
+export async function checkpointsOf(run: string): Promise<Checkpoint[]> {
+  const folders = async (path: string) => {
+    const { names = [] } = (await json(`${path}/index.json`) ?? {}) as { names?: string[] };
+    return names.filter((name) => name.endsWith("/")).map((name) => name.slice(0, -1));
+  };
+  const within = `${run}/checkpoints`, found: Checkpoint[] = [];
+  for (const stage of await folders(within)) {
+    const steps = (await folders(`${within}/${stage}`)).filter((name) => /^step-\d+$/.test(name)).sort();
+    for (const step of steps.reverse().slice(0, stepsAsked)) {
+      const place = `${within}/${stage}/${step}`;
+      for (const model of await folders(place)) {
+        found.push({
+          place: `${place}/${model}`,
+          label: `${stage}, step ${Number(step.slice(5))}: ${model}`,
+        });
+      }
+    }
+  }
+  return found;
 }
 
 async function isThere(path: string): Promise<boolean> {

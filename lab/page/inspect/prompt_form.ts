@@ -1,5 +1,5 @@
 /** <prompt-form>: the text that models are run on, and what is kept of the run. */
-import { css, html, LitElement } from "lit";
+import { css, html, LitElement, nothing } from "lit";
 import type { Capture } from "../../inspect/types.ts";
 import { nats, size } from "../numbers.ts";
 import type { Prompt } from "./address.ts";
@@ -27,6 +27,7 @@ export class PromptForm extends LitElement {
   static override properties = {
     prompt: { attribute: false },
     keep: { attribute: false },
+    write: { type: Number },
     capture: { attribute: false },
     stale: { type: Boolean },
     busy: {},
@@ -35,6 +36,8 @@ export class PromptForm extends LitElement {
   };
   declare prompt: Prompt;
   declare keep: readonly string[];
+  /** Tokens that the model writes before it is captured; below 0 for a model that writes none. */
+  declare write: number;
   declare capture: Capture | null;
   /** The text has changed since it was run. */
   declare stale: boolean;
@@ -126,6 +129,7 @@ export class PromptForm extends LitElement {
     super();
     this.prompt = { kind: "text", text: "", post: { subreddit: "", title: "", post: "" }, summary: "" };
     this.keep = [];
+    this.write = 0;
     this.capture = null;
     this.stale = this.open = this.disabled = false;
     this.busy = "";
@@ -141,6 +145,11 @@ export class PromptForm extends LitElement {
     this.dispatchEvent(new CustomEvent("keep", { detail: this.keep }));
   }
 
+  private writes(tokens: number): void {
+    this.write = Math.max(0, Math.floor(tokens) || 0);
+    this.dispatchEvent(new CustomEvent("write", { detail: this.write }));
+  }
+
   private run(event?: Event): void {
     event?.preventDefault();
     this.dispatchEvent(new CustomEvent("run"));
@@ -150,7 +159,9 @@ export class PromptForm extends LitElement {
     const { prompt, busy, capture, stale, disabled } = this;
     const text = prompt.kind === "text" ? prompt.text : `${prompt.post.post} → ${prompt.summary}`;
     const facts = capture &&
-      html`<span>${capture.tokens.length} tokens, ${
+      html`<span>${capture.tokens.length} tokens${
+        capture.written > 0 ? `, the last ${capture.written} its own` : ""
+      }, ${
         capture.score !== undefined
           ? `score ${nats(capture.score)}`
           : capture.loss !== undefined
@@ -181,6 +192,14 @@ export class PromptForm extends LitElement {
               kind === "summary" ? "post and summary" : "plain text"
             }</label>`
           )}
+          ${this.write < 0 ? nothing : html`
+            <label
+              title="Greedily, behind the text or in place of the summary; what is run and kept is all of it">then the
+                        model writes <input type="number" min="0" max="512" .value=${String(
+                          this.write,
+                        )} @change=${(event: Event) =>
+                          this.writes(Number((event.target as HTMLInputElement).value))}> tokens</label>
+          `}
           <span class="small"><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs</span>
         </div>
         ${prompt.kind === "summary" ? this.postFields() : this.textField()}

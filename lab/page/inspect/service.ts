@@ -9,7 +9,7 @@ export type Inspector = {
 };
 
 /** What is needed to look at tensors alone. */
-export type TensorSource = Pick<Inspector, "overview" | "histogram" | "marginals" | "values">;
+export type TensorSource = Pick<Inspector, "overview" | "histogram" | "marginals" | "values" | "rowChanges">;
 
 /** The worker's service; every call is told of a loss of worker or device, as it would never answer then. */
 export function inspectorOf(engine: Engine): Inspector {

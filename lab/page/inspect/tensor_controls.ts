@@ -3,6 +3,7 @@ import { html, nothing } from "lit";
 import type { ScaleKind } from "../../inspect/colour.ts";
 import type { Aggregate, Histogram } from "../../inspect/types.ts";
 import { significant } from "../numbers.ts";
+import { rowMeasureLabels } from "./ordering.ts";
 import { aggregates, scaleKinds } from "./palette.ts";
 import type { TensorViewState } from "./tensor_view_state.ts";
 
@@ -14,7 +15,19 @@ export interface ControlActions {
   go(row: number, column: number): void;
 }
 
-export function controls(view: TensorViewState, histogram: Histogram | null, actions: ControlActions) {
+/** What rows there are to put in order. */
+export interface Rows {
+  count: number;
+  /** There is another tensor to tell changes from, or may be. */
+  compared: boolean;
+}
+
+export function controls(
+  view: TensorViewState,
+  histogram: Histogram | null,
+  rows: Rows,
+  actions: ControlActions,
+) {
   const { aggregate, scale, fixed, only } = view;
   const value = (event: Event) => (event.target as HTMLSelectElement).value;
   const chooseScale = (scale: ScaleKind) =>
@@ -39,6 +52,7 @@ export function controls(view: TensorViewState, histogram: Histogram | null, act
           String(fixed ?? "")
         } @change=${(event: Event) => fix(Number(value(event)))}></label>`
         : nothing}
+      ${rows.count > 1 ? orders(view, rows, actions) : nothing}
       ${only
         ? html`
           <button type="button"
@@ -55,6 +69,36 @@ export function controls(view: TensorViewState, histogram: Histogram | null, act
           .rect}>Whole</button>
       </span>
     </div>
+  `;
+}
+
+/** By what the rows are put in order, and which way. */
+function orders({ order, rect }: TensorViewState, { compared }: Rows, { change }: ControlActions) {
+  // Whoever puts rows in order wants to see the first of them.
+  const top = rect && { ...rect, row0: 0, row1: rect.row1 - rect.row0 };
+  const choose = (by: string) => {
+    const found = rowMeasureLabels.find((one) => one.by === by);
+    change({ order: found && { by: found.by, rising: order?.rising ?? false }, rect: top });
+  };
+  return html`
+    <span class="orders"><label>Rows <select @change=${(event: Event) =>
+      choose((event.target as HTMLSelectElement).value)}>
+      <option value="" ?selected=${!order}>as they lie</option>
+      ${rowMeasureLabels.filter(({ by }) => compared || by !== "change").map(({ by, label }) =>
+        html`<option value=${by} ?selected=${order?.by === by}>by ${label}</option>`
+      )}
+    </select></label>${order
+      ? html`
+        <button type="button"
+          @click=${() =>
+            change({
+              order: { ...order, rising: !order.rising },
+              rect: top,
+            })}><span aria-hidden="true">${order.rising ? "↑" : "↓"}</span> ${order.rising
+            ? "rising"
+            : "falling"}<span class="unseen">: turn round</span></button>
+      `
+      : nothing}</span>
   `;
 }
 

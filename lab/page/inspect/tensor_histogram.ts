@@ -185,6 +185,10 @@ export class TensorHistogram extends LitElement {
         "en",
       )} elements${histogram.subnormals > 0
         ? `, ${histogram.subnormals.toLocaleString("en")} subnormal`
+        : ""}${histogram.finite < histogram.count
+        ? html`; <b>${
+          (histogram.count - histogram.finite).toLocaleString("en")
+        } not finite</b>, and all else here is of the other ${histogram.finite.toLocaleString("en")}`
         : ""}${only
         ? html`; <b>${
           percent(shareBelow(histogram, only.high) - shareBelow(histogram, only.low))

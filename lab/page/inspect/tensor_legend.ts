@@ -21,11 +21,13 @@ export interface Legend {
   histogram: Histogram | null;
   /** What is on show; null until there is something. */
   overview: Overview | null;
+  /** What the rows are put in order by; empty as they lie. */
+  order: string;
   /** What it cost, or what is going on. */
   cost: string | null;
 }
 
-export function legend({ scale, aggregate, theme, histogram, overview, cost }: Legend) {
+export function legend({ scale, aggregate, theme, histogram, overview, order, cost }: Legend) {
   const { signed, about } = aggregateNamed(aggregate);
   const stops = Array.from({ length: 21 }, (_, i) => {
     const position = signed ? i / 10 - 1 : i / 20;
@@ -53,7 +55,11 @@ export function legend({ scale, aggregate, theme, histogram, overview, cost }: L
       </span>
       <p>${cells} ${colours}${beyond ? beyondText(beyond, signed) : ""}${full > 0.005
         ? ` Of the cells on show ${percent(full)} have the colour of an end.`
-        : ""} ${cost ? html`<span class="cost">${cost}</span>` : nothing}</p>
+        : ""}${order
+        ? html`
+          <span class="order">Rows by ${order}.</span>
+        `
+        : nothing} ${cost ? html`<span class="cost">${cost}</span>` : nothing}</p>
     </div>
   `;
 }

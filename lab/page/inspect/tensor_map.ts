@@ -11,6 +11,7 @@ import type { Aggregate, Marginals, Overview, Rect } from "../../inspect/types.t
 import { significant } from "../numbers.ts";
 import { isExact } from "./cells.ts";
 import type { AxisLabels } from "./labels.ts";
+import { type Ordering } from "./ordering.ts";
 import { lettersOn } from "./palette.ts";
 import { type Extent, type Pixels, ticks } from "./viewport.ts";
 
@@ -88,6 +89,8 @@ export interface Scene {
   rowNorms: Marginals | null;
   columnNorms: Marginals | null;
   labels: { rows: AxisLabels; columns: AxisLabels };
+  /** In which the rows are on show; `rect` and the layers count their places in it, `at` and `marks` the rows themselves. */
+  ordering: Ordering;
   at: { row: number; column: number } | null;
   marks: Mark[];
   ink: { text: string; muted: string; rule: string; accent: string };
@@ -191,8 +194,9 @@ function fitted(context: CanvasRenderingContext2D, value: number, room: number):
 
 function drawMarks(context: CanvasRenderingContext2D, scene: Scene): void {
   const { x, y } = placesOf(scene);
-  const { layout, at, marks, ink } = scene;
-  if (at) {
+  const { layout, marks, ink, ordering: { placeOf } } = scene;
+  if (scene.at) {
+    const at = { row: placeOf(scene.at.row), column: scene.at.column };
     context.strokeStyle = ink.text;
     context.globalAlpha = 0.5;
     context.lineWidth = 1;
@@ -215,8 +219,8 @@ function drawMarks(context: CanvasRenderingContext2D, scene: Scene): void {
   context.textAlign = "left";
   context.textBaseline = "bottom";
   for (const { row, column, letter } of marks) {
-    const [left, top] = [x(column), y(row)];
-    const across = Math.max(7, x(column + 1) - left), down = Math.max(7, y(row + 1) - top);
+    const place = placeOf(row), [left, top] = [x(column), y(place)];
+    const across = Math.max(7, x(column + 1) - left), down = Math.max(7, y(place + 1) - top);
     context.strokeStyle = ink.accent;
     context.lineWidth = 2;
     context.strokeRect(left, top, across, down);
@@ -226,7 +230,13 @@ function drawMarks(context: CanvasRenderingContext2D, scene: Scene): void {
 }
 
 /** For each pixel of an edge the largest of the norms that lie in it, as a share of the largest of all on show. */
-export function edgeBars(norms: Float64Array, from: number, to: number, pixels: number): Float64Array {
+export function edgeBars(
+  norms: Float64Array,
+  from: number,
+  to: number,
+  pixels: number,
+  rowAt: (place: number) => number = (place) => place,
+): Float64Array {
   const bars = new Float64Array(Math.max(1, Math.round(pixels)));
   const each = (to - from) / bars.length;
   let largest = 0;
@@ -234,7 +244,7 @@ export function edgeBars(norms: Float64Array, from: number, to: number, pixels: 
     const first = Math.max(0, Math.floor(from + pixel * each));
     const last = Math.min(norms.length, Math.max(first + 1, Math.ceil(from + (pixel + 1) * each)));
     let most = 0;
-    for (let i = first; i < last; i++) if (norms[i] > most) most = norms[i];
+    for (let i = first; i < last; i++) most = Math.max(most, norms[rowAt(i)]);
     bars[pixel] = most;
     if (most > largest) largest = most;
   }
@@ -243,10 +253,10 @@ export function edgeBars(norms: Float64Array, from: number, to: number, pixels: 
 }
 
 function drawRowStrip(context: CanvasRenderingContext2D, scene: Scene): void {
-  const { layout, rect, rowNorms, ink } = scene;
+  const { layout, rect, rowNorms, ink, ordering } = scene;
   if (!rowNorms) return;
   const right = layout.left - 4, room = strip.rows - 6;
-  const bars = edgeBars(rowNorms.norm, rect.row0, rect.row1, layout.map.height);
+  const bars = edgeBars(rowNorms.norm, rect.row0, rect.row1, layout.map.height, ordering.rowAt);
   bars.forEach((share, pixel) => {
     context.fillStyle = ink.rule;
     context.fillRect(right - share * room, layout.top + pixel, share * room, 1);
@@ -269,22 +279,24 @@ function drawColumnStrip(context: CanvasRenderingContext2D, scene: Scene): void 
 }
 
 function drawRowLabels(context: CanvasRenderingContext2D, scene: Scene): void {
-  const { layout, rect, labels, ink } = scene;
+  const { layout, rect, labels, ink, ordering: { rowAt, order } } = scene;
   const { y } = placesOf(scene);
   const room = layout.left - strip.rows - 6;
   context.font = `10px ${scene.font}`;
   context.textAlign = "right";
   context.textBaseline = "middle";
   const high = layout.map.height / (rect.row1 - rect.row0);
-  for (const row of ticks(rect.row0, rect.row1, layout.map.height, 12)) {
-    if (row < Math.floor(rect.row0)) continue;
-    const at = high >= 12 ? y(row + 0.5) : y(row);
+  for (const place of ticks(rect.row0, rect.row1, layout.map.height, 12)) {
+    if (place < Math.floor(rect.row0)) continue;
+    const at = high >= 12 ? y(place + 0.5) : y(place);
     if (at < layout.top + 4 || at > layout.top + layout.map.height - 4) continue;
     // Names where every row has one; else numbers, and fewer of them.
-    const name = high >= 11 ? labels.rows.short(row) : "";
+    const row = rowAt(place), name = high >= 11 ? labels.rows.short(row) : "";
     if (name === "" && high < 11 && (at - layout.top) < 6) continue;
     context.fillStyle = name ? ink.text : ink.muted;
-    context.fillText(name ? shortened(context, name, room) : String(row), layout.left - strip.rows - 4, at);
+    // Of rows in an order that stand too close for names, places are told: the number of one row says nothing of those beside it.
+    const text = name ? shortened(context, name, room) : order && high < 11 ? `${place}.` : String(row);
+    context.fillText(text, layout.left - strip.rows - 4, at);
   }
 }
 

@@ -1,8 +1,9 @@
 /** <tensor-tree>: every tensor there is, by layer, with search; what was captured of a text below the weights. */
 import { css, html, LitElement, nothing, type PropertyValues } from "lit";
-import type { TensorEntry } from "../../inspect/types.ts";
+import type { StrayTensor, TensorEntry } from "../../inspect/types.ts";
 import { size } from "../numbers.ts";
 import { matches } from "./matches.ts";
+import type { Way } from "./ways.ts";
 
 const groups = [
   ["weight", "Weights"],
@@ -17,13 +18,21 @@ const groups = [
 export class TensorTree extends LitElement {
   static override properties = {
     entries: { attribute: false },
+    ways: { attribute: false },
+    strays: { attribute: false },
     chosen: {},
     sought: { state: true },
   };
   declare entries: readonly TensorEntry[];
+  /** Weights with values that are not finite. */
+  declare strays: readonly StrayTensor[];
+  /** To what could be listed and is not. */
+  declare ways: readonly Way[];
   /** Id of the tensor on show. */
   declare chosen: string;
   declare private sought: string;
+  /** Whether the ways are on show; they stay so when the model changes. */
+  private opened = false;
 
   static override styles = css`
     :host {
@@ -44,7 +53,7 @@ export class TensorTree extends LitElement {
     }
     .list {
       overflow: auto;
-      max-height: var(--tree-height, calc(100vh - 240px));
+      max-height: var(--tree-height, calc(100vh - 280px));
       border-top: 1px solid var(--rule);
     }
     h2 {
@@ -92,6 +101,9 @@ export class TensorTree extends LitElement {
       text-overflow: ellipsis;
       white-space: nowrap;
     }
+    .stray {
+      color: light-dark(#a8006f, #ff77c8);
+    }
     .shape,
     .bytes {
       color: var(--muted);
@@ -99,6 +111,36 @@ export class TensorTree extends LitElement {
     }
     .bytes {
       text-align: right;
+    }
+    /* Both are to be seen at once. */
+    .list:has(+ .ways[open]) {
+      max-height: 36vh;
+    }
+    .ways {
+      max-height: 40vh;
+      overflow: auto;
+      border-bottom: 0;
+    }
+    .ways summary {
+      line-height: 1.5;
+      padding: 4px 0;
+      color: var(--ink);
+    }
+    .way p {
+      margin: 0 0 4px;
+    }
+    .acts {
+      display: flex;
+      flex-wrap: wrap;
+      gap: 4px;
+    }
+    button.act {
+      display: inline-block;
+      width: auto;
+      font: 12px/1.5 var(--sans);
+      border: 1px solid var(--rule);
+      border-radius: 3px;
+      padding: 1px 8px;
     }
     p {
       color: var(--muted);
@@ -113,6 +155,8 @@ export class TensorTree extends LitElement {
   constructor() {
     super();
     this.entries = [];
+    this.ways = [];
+    this.strays = [];
     this.chosen = "";
     this.sought = "";
   }
@@ -148,6 +192,31 @@ export class TensorTree extends LitElement {
           ? html`<p>None of ${this.entries.length} tensors is called “${sought}”. A <code>*</code> stands for anything.</p>`
           : nothing}
       </div>
+      ${this.ways.length > 0
+        ? html`
+          <details class="ways" ?open=${this.opened}
+            @toggle=${(event: Event) =>
+              this.opened = (event.target as HTMLDetailsElement).open}><summary>Also to be had: ${this.ways
+              .map(({ title }, i) => i === 0 ? title : title.toLowerCase()).join(", ")}</summary>${this.ways
+              .map((way) => this.way(way))}</details>
+        `
+        : nothing}
+    `;
+  }
+
+  private way({ title, says, acts }: Way) {
+    return html`
+      <section class="way">
+        <h2>${title}</h2>
+        <p>${says}</p>
+        ${acts.length > 0
+          ? html`<p class="acts">${
+            acts.map(({ label, act }) =>
+              html`<button type="button" class="act" @click=${act}>${label}</button>`
+            )
+          }</p>`
+          : nothing}
+      </section>
     `;
   }
 
@@ -176,10 +245,16 @@ export class TensorTree extends LitElement {
 
   private item(entry: TensorEntry, name: string) {
     const published = entry.published.map((one) => one.name).join(", ");
+    const stray = entry.role === "weight" && this.strays.find((one) => one.name === entry.name);
     return html`
       <button type="button" aria-current=${entry.id === this.chosen ? "true" : "false"}
-        title=${published || entry.name} @click=${() =>
-          this.choose(entry)}><span class="name">${name}</span><span
+        title=${published || entry.name} @click=${() => this.choose(entry)}><span class="name">${name}${stray
+          ? html`
+            <b class="stray" title="${stray.count} values are not finite">× ${stray.count.toLocaleString(
+              "en",
+            )}</b>
+          `
+          : nothing}</span><span
             class="shape">${entry.shape.join("×")}</span><span class="bytes">${size(
               entry.bytes,
             )}</span></button>

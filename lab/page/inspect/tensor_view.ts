@@ -3,20 +3,21 @@
  * pointer, dragging moves, a double click shows the whole again; a click pins a value, one with Shift pins a second beside it.
  */
 import { html, LitElement, nothing, type PropertyValues } from "lit";
-import { chooseScale, type ColourScale } from "../../inspect/colour.ts";
+import type { ColourScale } from "../../inspect/colour.ts";
 import type { Histogram, Marginals, Overview, Rect, TensorEntry } from "../../inspect/types.ts";
 import { duration, size } from "../numbers.ts";
-import { isExact, isFine, largest } from "./cells.ts";
+import { isExact, isFine } from "./cells.ts";
 import { type AxisLabels, labelsOfEntry } from "./labels.ts";
 import { newestOnly } from "./newest.ts";
-import { themeOf } from "./palette.ts";
+import { asTheyLie, type OrderedBy, type Ordering, orderingOf, orderKey } from "./ordering.ts";
 import type { TensorSource } from "./service.ts";
 import { controls } from "./tensor_controls.ts";
-import "./tensor_histogram.ts";
+import { below } from "./tensor_below.ts";
 import { legend } from "./tensor_legend.ts";
 import { draw, type Layer, layoutOf, type Scene } from "./tensor_map.ts";
-import { cellLine, differenceLine, valueLine } from "./tensor_readout.ts";
-import "./tensor_rows.ts";
+import { readout } from "./tensor_readout.ts";
+import { onMapKey } from "./tensor_keys.ts";
+import { scaleOfView, themeOf } from "./palette.ts";
 import { type TensorViewState, usualTensorView } from "./tensor_view_state.ts";
 import { tensorViewStyle } from "./tensor_view_style.ts";
 import {
@@ -26,8 +27,8 @@ import {
   isWhole,
   mapHeight,
   panned,
+  placesOf,
   sameRect,
-  wholeOf,
   within,
   zoomed,
 } from "./viewport.ts";
@@ -53,6 +54,7 @@ export class TensorView extends LitElement {
     thumbnail: { attribute: false },
     compact: { type: Boolean, reflect: true },
     pointed: { attribute: false },
+    orderedBy: { attribute: false },
     at: { state: true },
     histogram: { state: true },
     trouble: { state: true },
@@ -77,6 +79,8 @@ export class TensorView extends LitElement {
   declare compact: boolean;
   /** An element that a view beside this one points at. */
   declare pointed: { row: number; column: number } | null;
+  /** Whose rows the order goes by, and what their change is told from. */
+  declare orderedBy: OrderedBy;
   declare private at: Element_ | null;
   declare private histogram: Histogram | null;
   declare private trouble: string;
@@ -85,8 +89,14 @@ export class TensorView extends LitElement {
   /** Since when, in milliseconds, an aggregate finer than what is on show is being computed. */
   declare private pending: number | null;
 
+  /** All in the same order of rows. */
   private layers: Layer[] = [];
+  /** In which the layers are. */
+  private ordering = asTheyLie;
+  /** That which is asked for, once there is one, and what it is called. */
+  private next: { key: string; ordering: Ordering | null } = { key: "", ordering: asTheyLie };
   private marginals: { rows: Marginals | null; columns: Marginals | null } = { rows: null, columns: null };
+  private asked: { rows?: Promise<Marginals>; columns?: Promise<Marginals> } = {};
   private labels: { rows: AxisLabels; columns: AxisLabels } | null = null;
   private values = new Map<string, number>();
   /** A tensor whose spread is still to be asked for. */
@@ -104,7 +114,9 @@ export class TensorView extends LitElement {
   private readonly scheme = matchMedia("(prefers-color-scheme: dark)");
   private readonly redraw = () => this.requestUpdate();
 
-  private askOverview!: (question: { id: string; rect: Rect; width: number; height: number }) => void;
+  private askOverview!: (
+    question: { id: string; rect: Rect; width: number; height: number; ordering: Ordering },
+  ) => void;
   private askValue!: (question: { id: string; row: number; column: number }) => void;
 
   constructor() {
@@ -118,6 +130,7 @@ export class TensorView extends LitElement {
     this.thumbnail = null;
     this.compact = false;
     this.pointed = null;
+    this.orderedBy = {};
     this.forget();
   }
 
@@ -128,12 +141,20 @@ export class TensorView extends LitElement {
     this.answered = null;
     this.pending = null;
     this.layers = [];
+    this.ordering = asTheyLie;
+    this.next = { key: "", ordering: asTheyLie };
     this.marginals = { rows: null, columns: null };
+    this.asked = {};
     this.values = new Map();
     const { id } = this.entry ?? {};
     this.askOverview = newestOnly(
-      (asked) => this.source!.overview(asked.id, asked.rect, asked.width, asked.height),
-      (overview, asked) => asked.id === this.entry?.id && asked.id === id && this.take(overview, asked.rect),
+      ({ id, rect, width, height, ordering: { order } }) =>
+        order
+          ? this.source!.overview(id, rect, width, height, order.slice(...placesOf(rect)))
+          : this.source!.overview(id, rect, width, height),
+      (overview, asked) =>
+        asked.id === this.entry?.id && asked.id === id && asked.ordering === this.next.ordering &&
+        this.take(overview, asked),
       (error, asked) => asked.id === this.entry?.id && this.fail(error),
     );
     this.askValue = newestOnly(
@@ -151,6 +172,12 @@ export class TensorView extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     this.scheme.addEventListener("change", this.redraw);
+    this.requestUpdate();
+  }
+
+  /** Answers come after the view has been taken away, too; without a page it has no colours. */
+  override shouldUpdate(): boolean {
+    return this.isConnected;
   }
 
   override disconnectedCallback(): void {
@@ -177,7 +204,9 @@ export class TensorView extends LitElement {
     if (changed.has("pointed") && this.pointed) this.lookUp(this.pointed);
     const figure = this.renderRoot.querySelector(".figure");
     if (figure) this.resized.observe(figure);
-    if (changed.has("view") || changed.has("entry") || changed.has("source")) this.ask();
+    if (
+      changed.has("view") || changed.has("entry") || changed.has("source") || changed.has("orderedBy")
+    ) this.ask();
     if (this.fresh) this.askHistogram();
     this.fresh = false;
     this.schedule();
@@ -195,20 +224,40 @@ export class TensorView extends LitElement {
     );
   }
 
-  /** Norms are asked for once there is something to see: of a large tensor each takes as long as the map. */
-  private askMarginals(): void {
+  /** Of all rows or columns; of a large tensor it takes as long as the map. */
+  private askMarginals(axis: "rows" | "columns"): Promise<Marginals> {
     const { entry, source } = this;
-    if (!entry || !source) return;
-    for (const axis of ["rows", "columns"] as const) {
-      source.marginals(entry.id, axis).then(
-        (marginals) => {
-          if (!this.shows(entry, source)) return;
-          this.marginals = { ...this.marginals, [axis]: marginals };
-          this.requestUpdate();
-        },
-        (error) => this.shows(entry, source) && this.fail(error),
-      );
-    }
+    const asking = this.asked[axis] ??= source!.marginals(entry!.id, axis);
+    asking.then(
+      (marginals) => {
+        if (!this.shows(entry!, source!)) return;
+        this.marginals = { ...this.marginals, [axis]: marginals };
+        this.requestUpdate();
+      },
+      (error) => this.shows(entry!, source!) && this.fail(error),
+    );
+    return asking;
+  }
+
+  /** The order that the view asks for; null while its rows are measured. */
+  private wantedOrdering(): Ordering | null {
+    const { entry, source, orderedBy, view: { order } } = this;
+    const key = orderKey(order, orderedBy);
+    if (key === this.next.key) return this.next.ordering;
+    const next = this.next = { key, ordering: key === "" ? asTheyLie : null as Ordering | null };
+    if (next.ordering) return next.ordering;
+    const marginals = () => this.askMarginals("rows");
+    orderingOf(order!, orderedBy, entry!, source!, marginals).then((ordering) => {
+      if (this.next !== next) return;
+      next.ordering = ordering;
+      this.ask();
+    }, (error) => {
+      if (this.next !== next) return;
+      this.fail(error);
+      next.ordering = asTheyLie;
+      this.ask();
+    });
+    return null;
   }
 
   private shows(entry: TensorEntry, source: TensorSource): boolean {
@@ -228,26 +277,33 @@ export class TensorView extends LitElement {
   /** Has the part on show aggregated, unless it is there; what is there is drawn meanwhile, however coarse. */
   private ask(): void {
     if (!this.entry || !this.source || this.width < 100) return;
-    const { map } = this.layout, { rect } = this;
-    if (this.layers.some(({ overview }) => sameRect(overview.rect, rect) && isFine(overview, map))) {
+    const { map } = this.layout, { rect } = this, ordering = this.wantedOrdering();
+    const fine = ({ overview }: Layer) => sameRect(overview.rect, rect) && isFine(overview, map);
+    if (ordering === this.ordering && this.layers.some(fine)) {
       this.pending = null;
       return;
     }
     this.pending ??= performance.now();
+    if (!ordering) return;
     this.askOverview({
       id: this.entry.id,
       rect,
       width: Math.floor(map.width),
       height: Math.floor(map.height),
+      ordering,
     });
   }
 
-  private take(overview: Overview, rect: Rect): void {
-    if (this.layers.length === 0) this.askMarginals();
+  private take(overview: Overview, { rect, ordering }: { rect: Rect; ordering: Ordering }): void {
+    // Norms are asked for once there is something to see.
+    if (this.layers.length === 0) (["rows", "columns"] as const).forEach((axis) => this.askMarginals(axis));
+    // What is on show keeps its order until there is something in the new one.
+    if (ordering !== this.ordering) this.layers = [];
+    this.ordering = ordering;
     const layer = { overview, bitmap: document.createElement("canvas"), painting: "" };
-    const whole = this.layers.filter((one) => isWhole(one.overview.rect, this.entry!)).slice(-1);
-    const others = this.layers.filter((one) => !whole.includes(one)).slice(-mostLayers);
-    this.layers = [...whole, ...others, layer];
+    const [whole] = this.layers.filter((one) => isWhole(one.overview.rect, this.entry!)).slice(-1);
+    const others = this.layers.filter((one) => one !== whole).slice(-mostLayers);
+    this.layers = [...whole ? [whole] : [], ...others, layer];
     const milliseconds = this.pending === null
       ? overview.cost.milliseconds
       : performance.now() - this.pending;
@@ -290,6 +346,7 @@ export class TensorView extends LitElement {
       rowNorms: this.marginals.rows,
       columnNorms: this.marginals.columns,
       labels: this.labels!,
+      ordering: this.ordering,
       at: this.at ?? this.pointed,
       marks: this.view.pins.map((pin, i) => ({ ...pin, letter: "AB"[i] })),
       ink: { text: color, muted: caretColor, rule: borderTopColor, accent: outlineColor },
@@ -297,16 +354,8 @@ export class TensorView extends LitElement {
     };
   }
 
-  /** Until the spread is known, that of the cells on show. */
   private scale(): ColourScale {
-    const { aggregate, scale: kind, fixed: extent } = this.view;
-    const [layer] = this.layers;
-    if (aggregate === "zeros") return { kind: "fixed", extent: 1 };
-    if (aggregate === "nonFinite") {
-      return { kind: "fixed", extent: Math.max(1, largest(layer?.overview.nonFinite)) };
-    }
-    if (this.histogram) return chooseScale(this.histogram, { kind, extent });
-    return { kind, extent: extent ?? (largest(layer?.overview.extreme) || 1) };
+    return scaleOfView(this.view, this.histogram, this.layers[0]?.overview);
   }
 
   // ---- moving about ----
@@ -324,7 +373,10 @@ export class TensorView extends LitElement {
   /** Shows an element large enough to read its value, and pins it. */
   showElement(row: number, column: number): void {
     const { map } = this.layout;
-    this.change({ rect: aroundElement(row, column, this.entry!, map), pins: [{ row, column }] });
+    this.change({
+      rect: aroundElement(this.ordering.placeOf(row), column, this.entry!, map),
+      pins: [{ row, column }],
+    });
   }
 
   /** Where an element's middle is on the page; for whoever wants to point at it. */
@@ -334,7 +386,8 @@ export class TensorView extends LitElement {
     return {
       x: left + layout.left +
         (column + 0.5 - rect.column0) / (rect.column1 - rect.column0) * layout.map.width,
-      y: top + layout.top + (row + 0.5 - rect.row0) / (rect.row1 - rect.row0) * layout.map.height,
+      y: top + layout.top +
+        (this.ordering.placeOf(row) + 0.5 - rect.row0) / (rect.row1 - rect.row0) * layout.map.height,
     };
   }
 
@@ -398,7 +451,12 @@ export class TensorView extends LitElement {
     const was = this.pointers.delete(event.pointerId);
     if (!was || this.moved || event.type === "pointercancel") return;
     const { x, y } = this.pointOf(event);
-    this.pin(elementAt(this.rect, this.entry!, this.layout.map, x, y), event.shiftKey);
+    this.pin(this.elementAt(x, y), event.shiftKey);
+  }
+
+  private elementAt(x: number, y: number): { row: number; column: number } {
+    const { row: place, column } = elementAt(this.rect, this.entry!, this.layout.map, x, y);
+    return { row: this.ordering.rowAt(place), column };
   }
 
   private pin(element: { row: number; column: number }, second: boolean): void {
@@ -410,7 +468,7 @@ export class TensorView extends LitElement {
   private point(event: PointerEvent): void {
     const { x, y, inside } = this.pointOf(event);
     if (!inside) return this.pointAt(null);
-    const element = elementAt(this.rect, this.entry!, this.layout.map, x, y);
+    const element = this.elementAt(x, y);
     if (this.at?.row === element.row && this.at.column === element.column) return;
     this.pointAt(element);
     this.lookUp(element);
@@ -434,7 +492,7 @@ export class TensorView extends LitElement {
     for (const { overview } of this.layers) {
       if (!isExact(overview)) continue;
       const { rowStarts, columnStarts, width, height, extreme, nonFinite } = overview;
-      const y = row - rowStarts[0], x = column - columnStarts[0];
+      const y = this.ordering.placeOf(row) - rowStarts[0], x = column - columnStarts[0];
       if (y < 0 || x < 0 || y >= height || x >= width || nonFinite[y * width + x] > 0) continue;
       return extreme[y * width + x];
     }
@@ -442,32 +500,12 @@ export class TensorView extends LitElement {
   }
 
   private onKey(event: KeyboardEvent): void {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const { rect } = this, rows = (rect.row1 - rect.row0) / 8, columns = (rect.column1 - rect.column0) / 8;
-    const move = (byRows: number, byColumns: number) => () =>
-      this.show(panned(rect, this.entry!, byRows, byColumns));
-    const middle = () => ({
-      row: Math.floor((rect.row0 + rect.row1) / 2),
-      column: Math.floor((rect.column0 + rect.column1) / 2),
+    onMapKey(event, this.rect, this.entry!, {
+      show: (rect) => this.show(rect),
+      zoom: (factor) => this.zoom(factor),
+      pinMiddle: ({ row, column }, second) => this.pin({ row: this.ordering.rowAt(row), column }, second),
+      letGo: () => this.change({ pins: [], only: undefined }),
     });
-    const done = {
-      ArrowUp: move(-rows, 0),
-      ArrowDown: move(rows, 0),
-      ArrowLeft: move(0, -columns),
-      ArrowRight: move(0, columns),
-      PageUp: move(-rows * 8, 0),
-      PageDown: move(rows * 8, 0),
-      "+": () => this.zoom(1.5),
-      "=": () => this.zoom(1.5),
-      "-": () => this.zoom(1 / 1.5),
-      "0": () => this.show(wholeOf(this.entry!)),
-      Enter: () => this.pin(middle(), event.shiftKey),
-      Escape: () => this.change({ pins: [], only: undefined }),
-    }[event.key];
-    if (!done) return;
-    event.preventDefault();
-    event.stopPropagation();
-    done();
   }
 
   // ---- rendering ----
@@ -487,6 +525,9 @@ export class TensorView extends LitElement {
     const height = this.width >= 100 ? this.layout.height : 200;
     return html`
       ${controls(this.view, this.histogram, {
+        count: entry.rows,
+        compared: this.orderedBy.than !== undefined,
+      }, {
         change: (change) => this.change(change),
         zoom: (factor) => this.zoom(factor),
         extent: () => this.scale().extent,
@@ -509,27 +550,22 @@ export class TensorView extends LitElement {
         theme: themeOf(this),
         histogram: this.histogram,
         overview: this.answered?.overview ?? null,
+        order: this.ordering.about,
         cost: this.answered &&
           (this.pending !== null
-            ? "Aggregating …"
+            ? this.next.ordering ? "Aggregating …" : `Measuring ${entry.rows.toLocaleString("en")} rows …`
             : `${size(this.answered.overview.cost.bytes)} read, ${duration(this.answered.milliseconds)}`),
       })}
       ${this.trouble && this.layers.length > 0
         ? html`<p class="trouble" role="alert">${this.trouble}</p>`
         : nothing}
       ${this.readout()}
-      ${this.compact ? nothing : this.below(labels.rows)}
-    `;
-  }
-
-  private below(rows: AxisLabels) {
-    return html`
-      <div class="below">
-        ${this.spread()}
-        <tensor-rows .labels=${rows} .marginals=${this.marginals.rows} count=${this.entry!.rows}
-          @go=${({ detail }: CustomEvent<number>) =>
-            this.showElement(detail, Math.floor((this.rect.column0 + this.rect.column1) / 2))}></tensor-rows>
-      </div>
+      ${this.compact ? nothing : below(entry, this.view, this.histogram, this.scale().extent, {
+        labels: labels.rows,
+        marginals: this.marginals.rows,
+        only: (only) => this.change({ only }),
+        go: (row) => this.showElement(row, Math.floor((this.rect.column0 + this.rect.column1) / 2)),
+      })}
     `;
   }
 
@@ -539,40 +575,22 @@ export class TensorView extends LitElement {
       : html`<p class="wait">Aggregating ${size(this.entry!.bytes)} of ${this.entry!.name} …</p>`;
   }
 
-  private spread() {
-    const { histogram } = this;
-    if (!histogram) return html`<p class="empty spread">Counting ${size(this.entry!.bytes)} …</p>`;
-    return html`
-      <tensor-histogram class="spread" .histogram=${histogram} .only=${this.view.only}
-        .ends=${[-this.scale().extent, this.scale().extent]}
-        @only=${({ detail }: CustomEvent<TensorViewState["only"]>) =>
-          this.change({ only: detail })}></tensor-histogram>
-    `;
-  }
-
   private readout() {
-    const { pins } = this.view, at = this.at ?? this.pointed;
-    const line = (element: { row: number; column: number }, letter: string) => {
-      const value = this.valueAtElement(element);
-      if (value === undefined) this.lookUp(element);
-      return valueLine(element, value, this.labels!, this.histogram, letter);
+    const value = (element: { row: number; column: number }) => {
+      const found = this.valueAtElement(element);
+      if (found === undefined) this.lookUp(element);
+      return found;
     };
-    const overview = this.layers.at(-1)?.overview;
-    const [a, b] = pins.map((pin) => this.valueAtElement(pin));
-    return html`<div class="readout">
-      ${at ? line(at, "") : nothing}${at && overview ? cellLine(overview, at) : nothing}
-      ${pins.map((pin, i) => line(pin, "AB"[i]))}
-      ${a !== undefined && b !== undefined ? differenceLine(a, b) : nothing}
-      ${
-      !at && pins.length === 0 && !this.compact
-        ? html`
-          <p
-            class="hint">Point at the map for a value; a click pins it, Shift and a click pin a second. Wheel or pinch zooms, with
-                  Shift the columns alone, with Alt the rows.</p>
-        `
-        : nothing
-    }
-    </div>`;
+    return readout({
+      at: this.at ?? this.pointed,
+      pins: this.view.pins,
+      value,
+      labels: this.labels!,
+      histogram: this.histogram,
+      overview: this.layers.at(-1)?.overview,
+      ordering: this.ordering,
+      hints: !this.compact,
+    });
   }
 }
 

@@ -43,6 +43,10 @@ export const tensorViewStyle = css`
     opacity: 0.55;
     cursor: default;
   }
+  .orders {
+    display: inline-flex;
+    gap: 2px;
+  }
   .flag {
     border-color: #c0007f;
     color: light-dark(#a8006f, #ff77c8);

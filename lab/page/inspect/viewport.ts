@@ -21,6 +21,11 @@ export function wholeOf({ rows, columns }: Extent): Rect {
   return { row0: 0, row1: rows, column0: 0, column1: columns };
 }
 
+/** The whole rows that a part touches: from (included) to (excluded). */
+export function placesOf({ row0, row1 }: Rect): [number, number] {
+  return [Math.floor(row0), Math.max(Math.floor(row0) + 1, Math.ceil(row1))];
+}
+
 export function isWhole(rect: Rect, { rows, columns }: Extent): boolean {
   return rect.row0 <= 0 && rect.row1 >= rows && rect.column0 <= 0 && rect.column1 >= columns;
 }

@@ -2,3 +2,5 @@
 export { analyseCells, dependencies, inputRecords, staleAfter } from "../../notebook/dependencies.ts";
 export { CellSyntaxError, compileCell } from "../../notebook/cells.ts";
 export { cellState, certificate } from "../../notebook/certify.ts";
+export { Imports } from "../../notebook/import_graph.ts";
+export { pageModules } from "./modules.ts";

@@ -1,6 +1,7 @@
 /** The card before a stranger's notebook: what it asks for, what it cannot do, and the choice to let it run. */
 import { html, LitElement, nothing } from "lit";
-import { type Grant, strangersGrant } from "../../notebook/grant.ts";
+import { type Grant, mayImportFrom, strangersGrant } from "../../notebook/grant.ts";
+import { hostsOf } from "../../notebook/import_specifiers.ts";
 import { isCode, type Notebook } from "../../notebook/ipynb.ts";
 import { isDemoPlace } from "../../demo/places.ts";
 import { programDigest } from "./library.ts";
@@ -28,7 +29,11 @@ export class StrangerCard extends LitElement {
     const hosts = [...this.allowed].filter((need) => need.startsWith("network:")).map((need) =>
       need.slice(8)
     );
-    const grant: Grant = { ...strangersGrant, models: places, network: hosts, gpuSeconds: this.gpuSeconds };
+    const imports = hostsOf(this.notebook.metadata.lab.imports).filter((host) =>
+      mayImportFrom(strangersGrant, host) || this.allowed.has(`modules:${host}`)
+    );
+    const { gpuSeconds } = this;
+    const grant: Grant = { ...strangersGrant, models: places, network: hosts, imports, gpuSeconds };
     // Not kept is asked again.
     await keepGrant(await programDigest(this.notebook), grant).catch(() => {});
     this.dispatchEvent(new CustomEvent<Grant>("allowed", { detail: grant, bubbles: true }));
@@ -45,6 +50,19 @@ export class StrangerCard extends LitElement {
     const others = lab.needs.filter((need) =>
       !asked.includes(need) && !["gpu", "models"].includes(need) && !isDemoPlace(need)
     );
+    const specifiers = Object.keys(lab.imports);
+    const shown = specifiers.slice(0, 12).map((one) => one.slice(0, 200));
+    const hosts = hostsOf(lab.imports), known = hosts.filter((host) => mayImportFrom(strangersGrant, host));
+    const checkbox = (key: string, says: unknown, name: string) =>
+      html`
+        <div>
+          <dt>It asks for</dt>
+          <dd><label><input type="checkbox" @change=${(event: Event) => {
+            if ((event.target as HTMLInputElement).checked) this.allowed.add(key);
+            else this.allowed.delete(key);
+          }}> ${says} <code>${name.slice(0, 200)}</code></label></dd>
+        </div>
+      `;
     return html`
       <section class="stranger" aria-labelledby="stranger-title">
         <h2 id="stranger-title">Somebody else wrote this notebook</h2>
@@ -69,18 +87,30 @@ export class StrangerCard extends LitElement {
                   if (input.reportValidity() && input.value !== "") this.gpuSeconds = Number(input.value);
                 }}> seconds, and ${strangersGrant.deviceBytes >> 20} MiB on the device</label></dd></div>
               <div><dt>Models</dt><dd>those of the demo</dd></div>
+              ${specifiers.length > 0
+                ? html`
+                  <div>
+                    <dt>Imports</dt>
+                    <dd>${shown.map((one, i) =>
+                      html`${i > 0 ? ", " : ""}<code>${one}</code>`
+                    )}${specifiers.length > shown.length
+                      ? ` and ${specifiers.length - shown.length} more`
+                      : ""}, just as its lock has them; this page fetches ${known.length > 0
+                      ? `what is of ${known.join(", ")}`
+                      : "none of them unasked"}, and they run in the sandbox, too</dd>
+                  </div>
+                `
+                : nothing}
+              ${hosts.filter((host) => !known.includes(host)).map((host) =>
+                checkbox(`modules:${host}`, "that this page fetches modules of its lock from the host", host)
+              )}
               ${asked.map((need) => {
                 const [kind, name] = [need.slice(0, need.indexOf(":")), need.slice(need.indexOf(":") + 1)];
-                return html`
-                  <div>
-                    <dt>It asks for</dt>
-                    <dd><label><input type="checkbox" @change=${(event: Event) => {
-                      if ((event.target as HTMLInputElement).checked) this.allowed.add(need);
-                      else this.allowed.delete(need);
-                    }}> ${kind === "model" ? "the model" : "what it can fetch from the host"} <code>${name
-                      .slice(0, 200)}</code></label></dd>
-                  </div>
-                `;
+                return checkbox(
+                  need,
+                  kind === "model" ? "the model" : "what it can fetch from the host",
+                  name,
+                );
               })}
               ${others.length > 0
                 ? html`

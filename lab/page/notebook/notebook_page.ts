@@ -180,6 +180,7 @@ export class NotebookPage extends LitElement implements Commands {
     const runner = new Runner(
       open,
       grant,
+      !found.stranger,
       () => {
         this.version++;
         rememberRunning(id, runner.busy);

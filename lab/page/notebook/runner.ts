@@ -3,10 +3,14 @@ import { transfer } from "comlink";
 import { digestOfJson } from "../../bytes.ts";
 import type { CellRun, Certificate } from "../../notebook/certify.ts";
 import type { AnalysedCell, CellLinks } from "../../notebook/dependencies.ts";
-import type { Grant } from "../../notebook/grant.ts";
+import type { CompiledCell } from "../../notebook/cells.ts";
+import { type Grant, mayImportFrom } from "../../notebook/grant.ts";
+import type { Imports } from "../../notebook/import_graph.ts";
+import { hostsOf } from "../../notebook/import_specifiers.ts";
 import type { CodeCell, Notebook, Output } from "../../notebook/ipynb.ts";
 import type { CellEvent } from "../../notebook/kernel.ts";
 import { KernelStopped } from "../../notebook/kernel_link.ts";
+import type { SentImports } from "../../notebook/module_link.ts";
 import type { InputRecord, ValueRecord } from "../../notebook/records.ts";
 import { EngineLost, sharedEngine } from "../engine.ts";
 import { type RunningKernel, startKernel } from "./kernel_host.ts";
@@ -51,6 +55,9 @@ export class Runner {
   /** Of every code cell as it is now; from the analysis. */
   private now = new Map<string, InputRecord>();
   private kernel: RunningKernel | null = null;
+  private imports: Imports | null = null;
+  /** Gives up on the modules that a cell waits for, if one does. */
+  private stopFetching: (why: KernelStopped) => void = () => {};
   /** By cell, what it did since the page opened the notebook. */
   private readonly ran = new Map<string, Ran>();
   /** Cells whose names are in the kernel. */
@@ -71,12 +78,15 @@ export class Runner {
   private analysing: ReturnType<typeof setTimeout> | undefined;
 
   /**
+   * @param mayLock whether what a cell imports is looked for and locked as it runs; of a stranger's notebook nothing is fetched but
+   * what its lock has
    * @param changed is told whenever a cell stands otherwise
    * @param trouble is told of what concerns the notebook as a whole: the kernel or the GPU is gone
    */
   constructor(
     readonly open: OpenNotebook,
     private readonly grant: () => Grant,
+    private readonly mayLock: boolean,
     private readonly changed: () => void,
     private readonly trouble: (said: string, remedy?: "gpu") => void,
   ) {
@@ -281,7 +291,7 @@ export class Runner {
     if (cell?.cell_type !== "code") return null;
     const { compileCell, CellSyntaxError } = this.analysis!;
     const position = this.open.codeCells.indexOf(cell) + 1;
-    const inputs = await this.inputsOf(id);
+    let inputs = await this.inputsOf(id);
     const run: CellRun = { id, source: cell.source, inputs, status: "failed", values: [], outputs: [] };
     const { seed } = this.open.notebook.metadata.lab;
     const before = cell.outputs;
@@ -305,9 +315,11 @@ export class Runner {
     };
     try {
       const compiled = compileCell(cell.source);
+      const imports = await this.importsOf(compiled);
+      if (imports) run.inputs = inputs = await this.inputsOf(id);
       const kernel = await this.startedKernel();
       const engine = sharedEngine();
-      const request = { id, compiled, seed, label: `cell ${position}`, knobs: this.knobs.get(id) };
+      const request = { id, compiled, seed, label: `cell ${position}`, knobs: this.knobs.get(id), imports };
       const { status, milliseconds, outputs, values } = await engine.unlessLost(kernel.run(request, heard));
       Object.assign(run, { status: status === "ok" ? "ok" : "failed", outputs, values });
       const error = outputs.find((one) => one.output_type === "error");
@@ -342,6 +354,33 @@ export class Runner {
         });}
     }
     return run;
+  }
+
+  /** What a cell imports, fetched here and not where it runs; what was not locked is locked now, if that may be. */
+  private async importsOf({ imports }: CompiledCell): Promise<SentImports | undefined> {
+    if (imports.every(({ specifier }) => specifier === "precis")) return undefined;
+    const { Imports, pageModules } = this.analysis!;
+    this.imports ??= new Imports(pageModules, {
+      mayFetch: (host) => mayImportFrom(this.grant(), host),
+      progress: (done, total, specifier) => {
+        this.progress = { done, total, note: `modules of ${specifier}` };
+        this.changed();
+      },
+    });
+    const { metadata } = this.open.notebook;
+    const interrupted = new Promise<never>((_, reject) => this.stopFetching = reject);
+    const prepared = this.imports.prepare(imports, metadata.lab.imports, this.mayLock);
+    const { sent, locked } = await Promise.race([prepared, interrupted]);
+    this.progress = undefined;
+    if (Object.keys(locked).length > 0 && !this.closed) {
+      this.open.setMetadata({ lab: { ...metadata.lab, imports: { ...metadata.lab.imports, ...locked } } });
+      await this.analyse();
+      const hosts = hostsOf(locked).join(", ");
+      this.trouble(
+        `${Object.keys(locked).join(", ")}: fetched from ${hosts}, and locked in the notebook as it is now.`,
+      );
+    }
+    return sent;
   }
 
   /** Knobs of a cell were turned: it runs again with them, and what needs it is marked. */
@@ -393,6 +432,7 @@ export class Runner {
 
   private endKernel(why: string): void {
     const { kernel } = this;
+    this.stopFetching(new KernelStopped(why));
     if (!kernel) return;
     this.forgetKernel();
     kernel.end(why);

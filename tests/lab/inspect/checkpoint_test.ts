@@ -1,49 +1,20 @@
 /** A checkpoint of a run, with its optimiser's state, beside the model that it was begun from. */
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { diskFiles } from "../../../headless/files.ts";
-import type { Gpu } from "../../../kernels/gpu.ts";
-import { DamagedFileError } from "../../../lab/bytes.ts";
+import { DamagedFileError, memoryFiles } from "../../../lab/bytes.ts";
+import { Workbench } from "../../../lab/workbench.ts";
 import { presetConfig } from "../../../lab/config.ts";
+import { entryOf, readSafetensorsHeader } from "../../../lab/safetensors.ts";
 import { inspectService } from "../../../lab/inspect/service.ts";
-import { hiddenStates, loadQwen2, type Qwen2, tokenBatch } from "../../../lab/qwen2.ts";
-import { crossEntropy } from "../../../kernels/logprob.ts";
-import { gatherRows } from "../../../kernels/gather_rows.ts";
-import { silent } from "../../../lab/progress.ts";
-import { type Run, saveProgress } from "../../../lab/run.ts";
 import { assertClose, gpuTest } from "../../kernels/testing.ts";
-import { publicFolder, testBench } from "./bench.ts";
+import { publicFolder, testBench, trainedIds as ids, trainedRun } from "./bench.ts";
 
-const ids = [300, 400, 500, 600, 700, 310, 320, 330];
 const rule = presetConfig("demo").sft;
-
-/** Two steps of AdamW on a text. */
-function train(gpu: Gpu, model: Qwen2): void {
-  model.parameters.train();
-  for (let step = 1; step <= 2; step++) {
-    model.parameters.clearGradients();
-    gpu.scope(() => {
-      const batch = tokenBatch(gpu, model, [ids], true);
-      const targets = gpu.from(Uint32Array.from(ids.slice(1)), [ids.length - 1], "targets");
-      const rows = Uint32Array.from({ length: ids.length - 1 }, (_, t) => t);
-      gpu.differentiate(() =>
-        crossEntropy(gpu, gatherRows(gpu, hiddenStates(gpu, model, batch), rows), model.head, targets).loss
-      );
-    });
-    const { learningRate, beta1, beta2, eps } = rule;
-    model.parameters.step({ learningRate, beta1, beta2, eps, weightDecay: 0, step });
-  }
-}
 
 gpuTest("a checkpoint's moments are looked at tensor by tensor, and its next update is told", async (gpu) => {
   const folder = await Deno.makeTempDir({ prefix: "precis-inspect-" });
   try {
-    const files = diskFiles();
-    const model = await loadQwen2(gpu, files, `${publicFolder}/demo/base`, "policy");
-    train(gpu, model);
-    const config = presetConfig("demo");
-    const run = { gpu, files, path: folder, config, progress: silent } as unknown as Run;
-    await files.makeDirectory(`${folder}/checkpoints`);
-    await saveProgress(run, "sft", 2, { policy: model }, {});
+    const model = await trainedRun(gpu, folder);
     const place = `${folder}/checkpoints/sft/step-000002/policy`;
     const bench = testBench(gpu), inspect = inspectService(bench);
     const list = await inspect.tensors(place);
@@ -118,6 +89,55 @@ gpuTest("a checkpoint's moments are looked at tensor by tensor, and its next upd
   }
 });
 
+gpuTest("a model that is kept with its moments is looked at as its checkpoint is", async (gpu) => {
+  const folder = await Deno.makeTempDir({ prefix: "precis-inspect-" });
+  try {
+    const model = await trainedRun(gpu, folder), checkpoint = `${folder}/checkpoints/sft/step-000002/policy`;
+    const { world } = testBench(gpu), memory = memoryFiles();
+    const locate: typeof world.locate = (place) =>
+      place.startsWith("kept/") ? { files: memory, folder: place } : world.locate(place);
+    const bench = new Workbench({ ...world, locate, kept: { files: memory, folder: "kept" } });
+    const inspect = inspectService(bench), base = await bench.open("base");
+    const open = { ...base, model, training: { stage: "sft" as const, step: 2 } };
+    assertEquals(await bench.keep(open, "mine"), "kept/mine");
+    assertEquals((await inspect.tensors("kept/mine")).filter(({ role }) => role !== "weight"), []);
+    await bench.close("kept/mine");
+    await bench.keep(open, "mine", { moments: true });
+    const names = (await inspect.tensors("kept/mine")).map(({ id }) => id.slice(id.indexOf("#")));
+    assertEquals(
+      names,
+      (await inspect.tensors(checkpoint)).map(({ id }) => id.slice(id.lastIndexOf("#"))),
+    );
+    for (const name of names.filter((name) => /Moment\/(embedding|layers.2.attn)/.test(name))) {
+      const all = { row0: 0, row1: 64, column0: 0, column1: 64 };
+      const [kept, saved] = await Promise.all(
+        ["kept/mine", checkpoint].map((place) => inspect.values(place + name, all)),
+      );
+      assertEquals(kept.values, saved.values, name);
+    }
+    // The next update is told alike, at the same step; the run's folder, which tells no configuration, has the published one.
+    const captured = async (place: string) => {
+      const { id, flow } = await inspect.capture({
+        place,
+        text: { kind: "ids", ids },
+        gradients: true,
+        patterns: [],
+        queryLoss: true,
+      });
+      await inspect.release(id);
+      const { learningRate } = (await (await bench.open(place)).configuration()).sft;
+      return flow!.weights.map(({ updateRatio }) => updateRatio / learningRate);
+    };
+    const [kept, saved] = [await captured("kept/mine"), await captured(checkpoint)];
+    assert(kept.every((ratio) => ratio > 0));
+    assertClose(kept, saved, 1e-4);
+    for (const place of bench.places()) await bench.close(place);
+    model.parameters.drop();
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 gpuTest("moments that belong to another model are refused by name", async (gpu) => {
   const folder = await Deno.makeTempDir({ prefix: "precis-inspect-" });
   try {
@@ -140,6 +160,54 @@ gpuTest("moments that belong to another model are refused by name", async (gpu) 
       /optimizer.safetensors does not hold the moments of .*: "embedding.0" has no place/.test(error.message),
       error.message,
     );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+gpuTest("weights that are not finite can be looked at, and all else refuses them", async (gpu) => {
+  const folder = await Deno.makeTempDir({ prefix: "precis-inspect-" });
+  try {
+    for await (const { name } of Deno.readDir(`${publicFolder}/demo/base`)) {
+      await Deno.copyFile(`${publicFolder}/demo/base/${name}`, `${folder}/${name}`);
+    }
+    const path = `${folder}/model.safetensors`, header = await readSafetensorsHeader(diskFiles(), path);
+    const bytes = await Deno.readFile(path);
+    const numbers = new DataView(bytes.buffer);
+    const put = (name: string, element: number, value: number) =>
+      numbers.setFloat32(entryOf(header, name).start + 4 * element, value, true);
+    put("model.layers.0.self_attn.k_proj.weight", 130, NaN);
+    put("model.layers.0.self_attn.k_proj.weight", 2, Infinity);
+    put("model.layers.0.self_attn.v_proj.weight", 5, NaN);
+    put("model.norm.weight", 1, -Infinity);
+    await Deno.writeFile(path, bytes);
+
+    const bench = testBench(gpu), inspect = inspectService(bench), text = { kind: "ids", ids } as const;
+    const refusal = 'tensor "model.layers.0.self_attn.k_proj.weight" holds Infinity at element 2';
+    await assertRejects(() => bench.open(folder), DamagedFileError, refusal);
+    const opened = await inspect.open(folder);
+    const { hiddenSize: D, queryHeads, headDim } = opened.config;
+    assertEquals(opened.strays, [
+      { name: "layers.0.attn.qkv.weight", count: 3, size: 128 * D, row: queryHeads * headDim, column: 2 },
+      { name: "norm", count: 1, size: D, row: 0, column: 1 },
+    ]);
+    const seen = await inspect.histogram(`${folder}#weights/layers.0.attn.qkv.weight`);
+    assertEquals([seen.nan, seen.plusInfinity, seen.finite], [2, 1, 128 * D - 3]);
+    const { distance, nonFinite } = await inspect.rowChanges(`${folder}#weights/norm`, "base#weights/norm");
+    assertEquals([distance[0], nonFinite[0]], [0, 1]);
+
+    // Though it is open now.
+    await assertRejects(() => bench.open(folder), DamagedFileError, refusal);
+    for (
+      const run of [
+        () => inspect.capture({ place: folder, text }),
+        () => inspect.alternatives(["base", folder], text),
+        () => inspect.samePrompt("base", folder, text),
+        () => inspect.finite(folder, text),
+      ]
+    ) await assertRejects(run, DamagedFileError, refusal);
+    assertEquals((await inspect.open("base")).strays, []);
+    for (const place of [folder, "base"]) await bench.close(place);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

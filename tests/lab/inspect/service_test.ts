@@ -6,9 +6,11 @@ import { attentionMapReference, thumbnailReference } from "../../../kernels/atte
 import { matrixOf } from "../../../kernels/matrix.ts";
 import { countsOf, marginalsOf, overviewOf, valuesOf } from "../../../lab/inspect/look.ts";
 import { mostValues } from "../../../lab/inspect/types.ts";
+import { rowMeasures, rowOrder } from "../../../lab/inspect/order.ts";
 import { inspectService } from "../../../lab/inspect/service.ts";
 import { findTensor, NoSuchTensor, parameterEntries } from "../../../lab/inspect/tensors.ts";
 import { allocateQwen2, loadQwen2, readByName, readQwen2Config, ropeShape } from "../../../lab/qwen2.ts";
+import { generate } from "../../../lab/generate.ts";
 import { scores } from "../../../lab/scoring.ts";
 import { rate } from "../../../lab/writing.ts";
 import { assertClose, gpuTest, normals } from "../../kernels/testing.ts";
@@ -134,6 +136,25 @@ gpuTest("overview, histogram, marginals and values of a table are those of its n
     assertClose(mean, lines.map((line) => line.reduce((sum, v) => sum + v, 0) / line.length), 1e-4, "mean");
     assertEquals([...largest], lines.map((line) => line.reduce((most, v) => Math.max(most, Math.abs(v)), 0)));
   }
+  // Through an order, the same numbers from other rows.
+  const order = rowOrder(rowMeasures(await inspect.marginals(id, "rows"), columns, "absolute"));
+  const most = (row: number) =>
+    x.subarray(row * columns, (row + 1) * columns).reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+  assertEquals([...order], Array.from(order, (_, row) => row).sort((a, b) => most(b) - most(a) || a - b));
+  const top = await inspect.overview(
+    id,
+    { row0: 3.5, row1: 9, column0: 0, column1: columns },
+    999,
+    999,
+    order.slice(3, 9),
+  );
+  assertEquals([top.width, top.height], [columns, 6]);
+  for (const [place, row] of order.slice(3, 9).entries()) {
+    assertEquals(
+      top.extreme.slice(place * columns, (place + 1) * columns),
+      x.slice(row * columns, (row + 1) * columns),
+    );
+  }
   await assertRejects(
     () => inspect.overview(id, { row0: rows, row1: rows + 9, column0: 0, column1: 1 }, 9, 9),
     RangeError,
@@ -219,6 +240,56 @@ gpuTest("a capture keeps activations, cache and attention of a text until it is 
   await inspect.release(capture.id);
   assertEquals([inspect.captures().length, gpu.memory.pooledBytesInUse], [0, before]);
   await assertRejects(() => inspect.attention(capture.id, 0, 0), NoSuchTensor, "it was released");
+  await bench.close("base");
+});
+
+gpuTest("a capture of what a model writes keeps the cache that writing left", async (gpu) => {
+  const bench = testBench(gpu), inspect = inspectService(bench);
+  const opened = await bench.open("base"), { model } = opened, { padId } = await opened.tokenizer();
+  const { queryHeads, keyValueHeads, headDim, layers } = model.config, width = keyValueHeads * headDim;
+  const before = gpu.memory.pooledBytesInUse;
+  const text = { kind: "ids", ids } as const, write = 6;
+  const capture = await inspect.capture({ place: "base", text, write, cache: true });
+  const [drawn] = await generate(gpu, model, [ids], {
+    greedy: true,
+    responseLength: write,
+    seed: 0,
+    stage: 0,
+    step: 0,
+    vocabulary: padId,
+  });
+  assertEquals(capture.tokens.map(({ id }) => id), [...ids, ...drawn.subarray(0, capture.written)]);
+  assertEquals([capture.response, capture.written > 1], [ids.length, true]);
+  for (const layer of [0, layers - 1]) {
+    const qkv = `${capture.id}#layers.${layer}.attn.qkv`;
+    for (const [i, part] of ["keys", "values"].entries()) {
+      const { id, rows, columns, rowMeaning } = capture.tensors.find(({ name }) =>
+        name === `cache.${layer}.${part}`
+      )!;
+      // The last token was never asked about.
+      assertEquals([rows, columns, rowMeaning], [ids.length + capture.written - 1, width, "positions"]);
+      const column0 = (queryHeads + i * keyValueHeads) * headDim;
+      const { values: passed } = await inspect.values(qkv, {
+        row0: 0,
+        row1: rows,
+        column0,
+        column1: column0 + width,
+      });
+      const { values } = await inspect.values(id, { row0: 0, row1: rows, column0: 0, column1: width });
+      // Token by token as in one pass, but for the order of sums.
+      assertClose(values, passed, 1e-4, `${part} of layer ${layer}`);
+      const { finite, max } = await inspect.histogram(id);
+      assertEquals([finite, max], [rows * width, Math.max(...values)]);
+    }
+  }
+  await inspect.release(capture.id);
+  assertEquals(gpu.memory.pooledBytesInUse, before);
+  await assertRejects(
+    () => inspect.capture({ place: "base", text, write: 99999, cache: true }),
+    RangeError,
+    "more, not for 99999",
+  );
+  assertEquals(gpu.memory.pooledBytesInUse, before);
   await bench.close("base");
 });
 
@@ -417,6 +488,7 @@ gpuTest(
       RangeError,
       "no tokenizer",
     );
+    await assertRejects(() => inspect.capture({ place, text, write: 3 }), RangeError, "it writes nothing");
     await inspect.release(capture.id);
     await bench.close(place);
   },

@@ -137,6 +137,8 @@ Deno.test("what is no JavaScript is refused with its place", () => {
       ["import { $value } from 'x'", 1, 10],
       ["let $0 = 1", 1, 5],
       ["let a: 1 = arguments[0]", 1, 12],
+      // As the body of a function, all behind the sign would be a comment, and the text on the next line code.
+      ["let a: number = 1, b = [1];\na<!--b[`\nimport('npm:x') //`]", 2, 2],
       [`${"[".repeat(50_000)}${"]".repeat(50_000)}`, 1, 1],
     ] as const
   ) {
@@ -274,6 +276,7 @@ import "side"; import json from "j" with { type: "json" };
       ["c", ["default", "*"], ["both", "rest"]],
       ["side", [], []],
       ["j", ["default"], ["json"]],
+      ["dyn", [], []],
     ],
   );
 });

@@ -99,6 +99,18 @@ Deno.test("what has changed since a cell ran, in words", async () => {
     ["the cell c2 that it needs has changed"],
     [],
   ]);
+  // Every module that an import stands for counts.
+  const [{ url, integrity }] = Object.values(world.imports);
+  const modules = { "https://example.org/sum@1.0.0": "sha384-BBBB" };
+  assertEquals(
+    await changes({ imports: { d3: { url, integrity, modules }, other: { url, integrity } } }, ...sources),
+    [
+      [],
+      ["the import lock has changed"],
+      ["the cell c2 that it needs has changed"],
+      [],
+    ],
+  );
   assertEquals((await changes({ seed: 8 }, ...sources))[3], ["the seed was 7 and is 8"]);
   assertEquals((await changes({ models: {} }, ...sources))[3], [
     "the notebook's models or datasets have changed",

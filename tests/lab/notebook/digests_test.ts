@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
+import { assert, assertEquals, assertMatch, assertRejects } from "deno-std/assert/mod.js";
 import {
   compareValues,
   digestOf,
@@ -152,6 +152,42 @@ Deno.test("greedy ids keep their thinnest margin, and a thin one is warned of", 
   const thin = await recordGreedy("ids", [1, 2, 3], [0.5, 0.0015, 4], tolerance);
   assert(thinMargin(thin)!.includes("only 0.0015 ahead"), thinMargin(thin));
   assert(!("margin" in await recordGreedy("ids", [], [])));
-  const verdict = compareValues(thin, await recordGreedy("ids", [1, 9, 3], [0.5, 0.001, 4], tolerance));
-  assert(verdict.verdict === "differs" && /only 0\.0015 ahead/.test(verdict.why));
+  await assertRejects(() => recordGreedy("ids", [1, 2], [1]), RangeError, "2 ids and 1 margins");
+});
+
+Deno.test("ids that part from greedy ones do so at a token, and how near a choice that was is told", async () => {
+  const stored = await recordGreedy("summary", [11, 12, 13, 14], [0.5, 0.2, 0.0001234, 3]);
+  assertEquals(stored.greedy, { ids: "11 12 13 14", margins: "0.5 0.2 0.00012 3" });
+  assertEquals(JSON.parse(JSON.stringify(stored)), stored);
+  const why = async (ids: number[], of = stored) => {
+    const verdict = compareValues(of, await recordGreedy("summary", ids, ids.map(() => 1)));
+    return verdict.verdict === "differs" ? verdict.why : verdict.verdict;
+  };
+  assertEquals(await why([11, 12, 13, 14]), "verified");
+  assertEquals(
+    await why([11, 12, 99, 14, 15]),
+    "at token 3, where the two likeliest were 0.00012 apart, as good as a tie, which another adapter may break the other way",
+  );
+  assertEquals(
+    await why([11, 99, 13, 14]),
+    "at token 2, where the two likeliest were 0.2 apart, which is more than the rounding of one pass",
+  );
+  assertEquals(await why([11, 12]), "it ends behind token 2, and 4 were stored");
+  assertEquals(await why([11, 12, 13, 14, 15]), "it goes on behind token 4, the last that was stored");
+
+  // Notebooks from before kept a digest, or that and the smallest margin.
+  const { greedy: _, ...thin } = stored, { margin: __, tolerance: ___, ...bare } = thin;
+  assertEquals(await why([11, 12, 13, 14], bare), "verified");
+  assertEquals(await why([11, 12, 99, 14], bare), "its digest is another");
+  assertMatch(
+    await why([11, 12, 99, 14], thin),
+    /^its digest is another; summary: the best id was only 0.00012 ahead/,
+  );
+  const older = await recordValue("summary", "A", [11, 12, 99]);
+  assertMatch((compareValues(stored, older) as { why: string }).why, /^its digest is another/);
+
+  // A text of any length is compared; of a very long one the smallest margin is kept alone.
+  const long = Array.from({ length: 5000 }, (_, id) => id);
+  const much = await recordGreedy("text", long, long.map((id) => 1 + id));
+  assertEquals([much.margin, much.greedy], [1, undefined]);
 });

@@ -1,18 +1,28 @@
-import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
+import { assert, assertEquals, assertMatch, assertRejects } from "deno-std/assert/mod.js";
 import { compileCell } from "../../../lab/notebook/cells.ts";
 import { startKernel } from "../../../lab/notebook/kernel.ts";
 import { type CellEvent, type CellResult } from "../../../lab/notebook/kernel.ts";
 import { connectKernel, type Kernel, KernelStopped } from "../../../lab/notebook/kernel_link.ts";
 import type { Output } from "../../../lab/notebook/ipynb.ts";
+import { compileModule } from "../../../lab/notebook/module_compiler.ts";
+import type { SentImports } from "../../../lab/notebook/module_link.ts";
 import type { LabRequest } from "../../../lab/notebook/wire.ts";
 
 /** A kernel in this realm, with a lab that answers nothing. */
 async function withKernel(
-  body: (run: (id: string, source: string, knobs?: Record<string, unknown>) => Promise<CellResult>, seen: {
-    events: CellEvent[];
-    calls: LabRequest[];
-    kernel: Kernel;
-  }) => Promise<void>,
+  body: (
+    run: (
+      id: string,
+      source: string,
+      knobs?: Record<string, unknown>,
+      imports?: SentImports,
+    ) => Promise<CellResult>,
+    seen: {
+      events: CellEvent[];
+      calls: LabRequest[];
+      kernel: Kernel;
+    },
+  ) => Promise<void>,
 ): Promise<void> {
   const random = Math.random;
   const { port1, port2 } = new MessageChannel();
@@ -27,8 +37,15 @@ async function withKernel(
   await kernel.ready;
   let position = 0;
   try {
-    await body((id, source, knobs) => {
-      const request = { id, compiled: compileCell(source), seed: 7, label: `cell ${++position}`, knobs };
+    await body((id, source, knobs, imports) => {
+      const request = {
+        id,
+        compiled: compileCell(source),
+        seed: 7,
+        label: `cell ${++position}`,
+        knobs,
+        imports,
+      };
       return kernel.run(request, (event) => events.push(event));
     }, { events, calls, kernel });
   } finally {
@@ -162,12 +179,38 @@ Deno.test("an endless output is cut", async () => {
   });
 });
 
-Deno.test("imports: precis alone", async () => {
+Deno.test("imports: precis, and what the host has sent with the cell", async () => {
+  const sent = (...specifiers: string[]): SentImports => ({
+    specifiers: specifiers.map((specifier) => ({ specifier, address: "https://example.org/a.js" })),
+    modules: [
+      compileModule(
+        "https://example.org/a.js",
+        "export let n = 0; export const up = () => ++n;",
+      ),
+    ],
+  });
   await withKernel(async (run) => {
-    const { outputs } = await run("a", 'import fs from "node:fs";\nfs');
-    assert(texts(outputs)[0].startsWith('Error: There is no "node:fs" here'), texts(outputs)[0]);
-    const dynamic = await run("b", 'await import("npm:left-pad")');
-    assert(texts(dynamic.outputs)[0].startsWith('Error: There is no "npm:left-pad" here'));
+    const said = async (source: string, imports?: SentImports) => {
+      const [text] = texts((await run("a", source, undefined, imports)).outputs);
+      return text;
+    };
+    assertMatch(await said('import fs from "node:fs";\nfs'), /^ImportError: There is no "node:fs" here/);
+    assertMatch(await said('await import("npm:left-pad")'), /^ImportError: There is no "npm:left-pad" here/);
+    assertEquals(await said('import { n, up } from "a"; up(); n', sent("a")), "0");
+    // The same module, by whatever name.
+    assertEquals(await said('import * as b from "b"; b.up()', sent("b")), "2");
+    assertEquals(await said('(await import("a")) === (await import("b"))', sent("a", "b")), "true");
+    assertMatch(await said('await import("b")', sent("a")), /There is no "b" here/);
+    assertMatch(
+      await said('import { nn } from "a"', sent("a")),
+      /^ImportError: "a" exports no "nn"; it exports n, up\.\n {4}at cell 7, line 1$/,
+    );
+    assertMatch(await said('import a from "a" with { type: "json" }', sent("a")), /"a" is JavaScript/);
+    const failed = { specifiers: [{ specifier: "c", error: "It is not there." }], modules: [] };
+    assertEquals(
+      await said('await import("c").catch((error) => error.message)', failed),
+      '"It is not there."',
+    );
   });
 });
 

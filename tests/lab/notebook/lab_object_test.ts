@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
+import { assert, assertAlmostEquals, assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { rmsnormReference } from "../../../kernels/rmsnorm.ts";
 import { swigluReference } from "../../../kernels/swiglu.ts";
 import { sha256Of } from "../../../lab/bytes.ts";
@@ -195,6 +195,28 @@ labTest(
     assertEquals([shown.place, shown.name], ["base", "model.layers.0.self_attn.k_proj.weight"]);
     assertEquals(held.place, undefined);
     assertEquals(cells.current.records[0].tier, "B");
+  },
+);
+
+labTest(
+  "greedy summaries are kept with how near the second best came, drawn ones without",
+  async ({ lab, cells }) => {
+    const [post] = await lab.posts("test", { count: 1 });
+    await lab.post(post, { models: ["base"] });
+    const [record] = cells.current.records;
+    const { tokens } = await (await lab.model("base")).summarise(post);
+    assertEquals([record.name, record.tier], ["summary of base", "A"]);
+    assertEquals(record.greedy!.ids, tokens.map(({ id }) => id).join(" "));
+    const margins = record.greedy!.margins.split(" ").map(Number);
+    margins.forEach((margin, t) => assertAlmostEquals(margin / tokens[t].margin!, 1, 0.05));
+    assertEquals(record.margin, Math.min(...tokens.map(({ margin }) => margin!)));
+
+    await lab.post(post, { models: ["base"], temperature: 1 });
+    assertEquals([cells.current.records[1].tier, cells.current.records[1].greedy], ["A", undefined]);
+    await lab.record("own", tokens.map(({ id }) => id), { margins: tokens.map(({ margin }) => margin!) });
+    assertEquals(cells.current.records[2].greedy, record.greedy);
+    await assertRejects(() => lab.record("own", [1, 2], { margins: [1] }), RangeError, "2 ids and 1 margins");
+    await assertRejects(() => lab.record("own", "text", { margins: [1] }), TypeError, "a list of token ids");
   },
 );
 

@@ -1,79 +1,24 @@
 /** The inspector in a real browser, on the models that ship: what it shows is what is in the files. */
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "deno-std/assert/mod.js";
-import type { Locator, Page } from "playwright-core";
-import { diskFiles } from "../../../headless/files.ts";
-import { buildPage, serveLab } from "../../../headless/lab.ts";
+import { buildPage } from "../../../headless/lab.ts";
 import type { Alternatives, AttentionMap, LogitLens, Overview } from "../../../lab/inspect/types.ts";
-import { entryOf, readSafetensorsHeader, readTensor } from "../../../lab/safetensors.ts";
+import { entryOf, readSafetensorsHeader } from "../../../lab/safetensors.ts";
 import { compressedBytes } from "./assets.ts";
 import { axeFindings } from "./axe.ts";
-import { browserTest, canBuild, closeBrowser, openBrowser } from "./browser.ts";
-
-const root = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
-const files = diskFiles();
-
-/** The inspector at an address of its own. */
-async function withPage(
-  body: (page: Page, open: (query?: string) => Promise<void>) => Promise<void>,
-  { colorScheme = "light", runs = "/nowhere" }: { colorScheme?: "light" | "dark"; runs?: string } = {},
-): Promise<void> {
-  await buildPage();
-  const server = serveLab(0, runs);
-  const context = await (await openBrowser()).newContext({
-    viewport: { width: 1280, height: 900 },
-    colorScheme,
-  });
-  const faults: string[] = [];
-  try {
-    const page = await context.newPage();
-    page.setDefaultTimeout(60_000);
-    page.on("pageerror", (error) => faults.push(String(error)));
-    await body(page, async (query = "") => {
-      await page.goto(`http://localhost:${server.addr.port}/inspect.html${query}`);
-    });
-    assertEquals(faults, []);
-  } finally {
-    await context.close();
-    await server.shutdown();
-  }
-}
-
-/** A published tensor of a shipped model, as its file has it. */
-async function published(model: string, name: string): Promise<{ values: Float32Array; columns: number }> {
-  const header = await readSafetensorsHeader(files, `${root}public/demo/${model}/model.safetensors`);
-  return { values: await readTensor(files, header, name), columns: entryOf(header, name).shape.at(-1)! };
-}
-
-const view = (page: Page) => page.locator("tensor-view");
-const readout = (page: Page) => view(page).locator(".readout");
-
-/** Waits until what is on show is as fine as it gets. */
-const settled = (page: Page) => view(page).locator("canvas[aria-busy=false]").waitFor();
-
-/** Where an element of the tensor on show is on the page. */
-const placeOf = (page: Page, row: number, column: number) =>
-  view(page).evaluate(
-    (element, [row, column]) =>
-      (element as unknown as { placeOf(row: number, column: number): { x: number; y: number } })
-        .placeOf(row, column),
-    [row, column],
-  );
-
-async function hover(page: Page, row: number, column: number): Promise<string> {
-  const { x, y } = await placeOf(page, row, column);
-  await page.mouse.move(x, y);
-  await readout(page).locator("output").first().waitFor();
-  return await readout(page).innerText();
-}
-
-/** A view's own data, which is not to be read off pixels. */
-const property = <T>(locator: Locator, name: string) =>
-  locator.evaluate((element, name) => (element as unknown as Record<string, unknown>)[name], name) as Promise<
-    T
-  >;
-
-const hex = (value: number) =>
-  `0x${new Uint32Array(Float32Array.of(value).buffer)[0].toString(16).padStart(8, "0")}`;
+import { browserTest, canBuild, closeBrowser } from "./browser.ts";
+import {
+  files,
+  hex,
+  hover,
+  placeOf,
+  property,
+  published,
+  readout,
+  root,
+  settled,
+  view,
+  withPage,
+} from "./inspect_page.ts";
 
 browserTest(
   "values on hover are the file's, bit for bit, by token and dimension, zoomed out and in",
@@ -134,6 +79,99 @@ browserTest(
 );
 
 browserTest(
+  "rows in an order: values, names, norms and pins are those of the rows themselves, at every zoom",
+  async () => {
+    const [sft, base] = [
+      await published("sft", "model.embed_tokens.weight"),
+      await published("base", "model.embed_tokens.weight"),
+    ];
+    const { values, columns } = sft, rows = values.length / columns;
+    const ordered = (measure: (row: number) => number, sign = -1) =>
+      Array.from({ length: rows }, (_, row) => row).sort((a, b) => sign * (measure(a) - measure(b)) || a - b);
+    const over = (row: number, of: (i: number) => number) =>
+      Array.from({ length: columns }, (_, column) => of(row * columns + column));
+    const sum = (numbers: number[]) => numbers.reduce((total, one) => total + one, 0);
+    const measures = {
+      rms: (row: number) => Math.sqrt(sum(over(row, (i) => values[i] ** 2)) / columns),
+      absolute: (row: number) => Math.max(...over(row, (i) => Math.abs(values[i]))),
+      mean: (row: number) => sum(over(row, (i) => values[i])) / columns,
+      change: (row: number) => Math.sqrt(sum(over(row, (i) => (values[i] - base.values[i]) ** 2))),
+    };
+    await withPage(async (page, open) => {
+      await open("?model=sft&other=base&pins=404.20");
+      await settled(page);
+      const text = (selector: string) => view(page).locator(selector).innerText();
+      assertEquals(await view(page).locator(".order").count(), 0);
+      const choice = view(page).getByRole("combobox", { name: "Rows", exact: true });
+      const labels = { rms: "rms", absolute: "|max|", mean: "mean", change: "change from base" };
+      for (const by of ["rms", "absolute", "mean", "change"] as const) {
+        await choice.selectOption(by);
+        await view(page).locator(".order").filter({ hasText: `Rows by ${labels[by]}, falling.` }).waitFor();
+        await settled(page);
+        assertEquals(new URL(page.url()).searchParams.get("order"), by);
+        const expected = ordered(measures[by]);
+        const { order } = await property<{ order: Uint32Array }>(view(page), "ordering");
+        const found = Object.values(order);
+        // Sums in 32 bits may tell two rows apart otherwise only where they are as good as equal.
+        for (const [place, row] of expected.entries()) {
+          assertAlmostEquals(measures[by](found[place]), measures[by](row), 1e-5, `${by}, place ${place}`);
+        }
+        assertEquals(found.toSorted((a, b) => a - b), Array.from({ length: rows }, (_, row) => row));
+        for (const place of [0, 5, rows - 1]) {
+          const row = found[place], said = await hover(page, row, 17);
+          assert(said.includes(hex(values[row * columns + 17])), `${said} has no value of row ${row}`);
+          assertMatch(said, new RegExp(`= ${row}, dim 17\\]`));
+          assert(said.includes(`row ${place + 1} of ${rows} by`), said);
+        }
+        // The pin is of the row that it was set on.
+        assertEquals(new URL(page.url()).searchParams.get("pins"), "404.20");
+        await page.mouse.move(5, 5);
+        assert((await text(".readout")).includes(hex(values[404 * columns + 20])));
+      }
+      await choice.selectOption("rms");
+      await view(page).getByRole("button", { name: /^falling/ }).click();
+      await view(page).locator(".order").filter({ hasText: "Rows by rms, rising." }).waitFor();
+      await settled(page);
+      assertEquals(new URL(page.url()).searchParams.get("order"), "rms.rising");
+
+      // Near enough that each cell is an element, and every cell is that of its own row.
+      const { order } = await property<{ order: Uint32Array }>(view(page), "ordering");
+      const place = 300, { x, y } = await placeOf(page, order[place], 20);
+      await page.mouse.move(x, y);
+      for (let turn = 0; turn < 40; turn++) await page.mouse.wheel(0, -300);
+      await settled(page);
+      const [low, high] = new URL(page.url()).searchParams.get("rows")!.split("~").map(Number);
+      assert(low <= place && place < high && high - low < 20, `places ${low} to ${high}`);
+      const { overview } = (await property<{ overview: Overview }[]>(view(page), "layers")).at(-1)!;
+      for (let i = 0; i < overview.extreme.length; i++) {
+        const row = order[overview.rowStarts[0] + Math.floor(i / overview.width)];
+        const column = overview.columnStarts[0] + i % overview.width;
+        assertEquals(overview.extreme[i], values[row * columns + column]);
+      }
+      // A click pins what is there; the address brings all of it back; and the list of rows goes to a row's place.
+      const pinned = order[place + 1], there = await placeOf(page, pinned, 21);
+      await page.mouse.click(there.x, there.y);
+      assertEquals(new URL(page.url()).searchParams.get("pins"), `${pinned}.21`);
+      await page.reload();
+      await view(page).locator(".order").filter({ hasText: "rising" }).waitFor();
+      await settled(page);
+      const again = await hover(page, pinned, 21);
+      assert(again.includes(hex(values[pinned * columns + 21])), again);
+      await view(page).getByPlaceholder("token or number").fill("404");
+      await page.keyboard.press("Enter");
+      await settled(page);
+      const box = (await view(page).locator("canvas").boundingBox())!, shown = await placeOf(page, 404, 40);
+      assert(box.y < shown.y && shown.y < box.y + box.height, "row 404 is on show");
+
+      await choice.selectOption("");
+      await settled(page);
+      assertEquals(new URL(page.url()).searchParams.get("order"), null);
+      assertEquals(await view(page).locator(".order").count(), 0);
+    });
+  },
+);
+
+browserTest(
   "pins are compared and cited; a part of the spread is shown alone; colours say what they clip",
   async () => {
     const { values, columns } = await published("base", "model.layers.0.mlp.down_proj.weight");
@@ -156,6 +194,7 @@ browserTest(
       assertAlmostEquals(difference, b - a, 1e-6);
 
       // Of the whole tensor, whatever is on show.
+      await view(page).locator("tensor-histogram").waitFor();
       const beyond = values.filter((value) => Math.abs(value) > 0.125).length / values.length;
       const legend = await view(page).locator(".legend p").innerText();
       const shares = [...legend.matchAll(/([\d.]+) % are|([\d.]+) % above/g)].map(([, below, above]) =>
@@ -270,7 +309,7 @@ browserTest("values that are not finite are counted, and the first is a click aw
     for await (const { name } of Deno.readDir(`${root}public/demo/base`)) {
       await Deno.copyFile(`${root}public/demo/base/${name}`, `${runs}/broken/${name}`);
     }
-    // No file with such values is opened; a weight that is too large makes them on the way.
+    // A weight that is too large makes them on the way.
     const path = `${runs}/broken/model.safetensors`;
     const header = await readSafetensorsHeader(files, path);
     const { start, dtype, shape } = entryOf(header, "model.layers.2.mlp.down_proj.weight");
@@ -343,6 +382,7 @@ browserTest("a lost device is told of, and another goes on where it was", async 
   await withPage(async (page, open) => {
     await open("?tensor=weights/layers.0.attn.out.weight&pins=3.4");
     await settled(page);
+    await view(page).locator("tensor-histogram").waitFor();
     const before = await readout(page).innerText();
     await page.workers()[0].evaluate(() => {
       const { createCommandEncoder } = GPUDevice.prototype;
@@ -358,6 +398,7 @@ browserTest("a lost device is told of, and another goes on where it was", async 
     await settled(page);
     assertEquals(await alert.count(), 0);
     await readout(page).locator("output").waitFor();
+    await view(page).locator("tensor-histogram").waitFor();
     assertEquals(await readout(page).innerText(), before);
   });
 });

@@ -165,14 +165,16 @@ export async function idle(page: Page): Promise<void> {
 }
 
 export async function runAll(page: Page): Promise<string> {
-  // Cells that take no time are over before anybody could look for the button.
+  // Seen by the page itself: a short run may be over before anybody outside looks.
   const begun = page.evaluate(() =>
     new Promise<void>((resolve) => {
-      new MutationObserver((_, observer) => {
-        if (!document.querySelector(".bar button.danger")) return;
+      const observer = new MutationObserver(() => {
+        const buttons = [...document.querySelectorAll(".bar button")];
+        if (!buttons.some(({ textContent }) => textContent!.trim() === "Interrupt")) return;
         observer.disconnect();
         resolve();
-      }).observe(document.querySelector(".bar")!, { subtree: true, childList: true });
+      });
+      observer.observe(document.body, { childList: true, subtree: true, characterData: true });
     })
   );
   await page.getByRole("button", { name: "Run all", exact: true }).click();

@@ -4,6 +4,7 @@ import type { Page } from "playwright-core";
 import { diskFiles } from "../../../headless/files.ts";
 import { configure } from "../../../lab/config.ts";
 import { loadDemoData } from "../../../lab/dataset.ts";
+import type { Histogram } from "../../../lab/inspect/types.ts";
 import { sftTrainer } from "../../../lab/live/sft.ts";
 import { parseNotebook, serialiseNotebook } from "../../../lab/notebook/ipynb.ts";
 import { testBench } from "../notebook/lab_testing.ts";
@@ -442,43 +443,61 @@ await lab.show(await lab.ops.scale(weight, 2));`,
   });
 });
 
-browserTest("training in the page gives the losses that it gives without a browser", async () => {
-  const fields = { batch: 8, learningRate: 1e-3 }, steps = 3;
-  const bench = testBench();
-  const { gpu, model: base, tokenizer } = await bench.open("base");
-  const config = configure("demo", { sft: { ...fields, rows: steps * fields.batch, epochs: 1 } });
-  const { posts } = await loadDemoData(diskFiles(), `${root}public/demo`);
-  const trainer = await sftTrainer({ gpu, config, tokenizer: await tokenizer(), base, posts });
-  const expected = (await trainer.run(steps)).map(({ loss }) => Number(loss));
-  trainer.dispose();
-  await bench.destroy();
-  assert(expected.length === steps && expected[steps - 1] < expected[0] - 0.1, expected.join(", "));
+browserTest(
+  "training in the page gives the losses that it gives without a browser, and moments to look at",
+  async () => {
+    const fields = { batch: 8, learningRate: 1e-3 }, steps = 3;
+    const bench = testBench();
+    const { gpu, model: base, tokenizer } = await bench.open("base");
+    const config = configure("demo", { sft: { ...fields, rows: steps * fields.batch, epochs: 1 } });
+    const { posts } = await loadDemoData(diskFiles(), `${root}public/demo`);
+    const trainer = await sftTrainer({ gpu, config, tokenizer: await tokenizer(), base, posts });
+    const expected = (await trainer.run(steps)).map(({ loss }) => Number(loss));
+    const { parameters } = trainer.model, moved = parameters.momentsOf("layers.1.mlp.down.weight").second;
+    const [squares] = await gpu.read(moved);
+    trainer.dispose();
+    await bench.destroy();
+    assert(expected.length === steps && expected[steps - 1] < expected[0] - 0.1, expected.join(", "));
 
-  await withNotebook(async ({ page, open }) => {
-    await open();
-    await openFile(
-      page,
-      notebookOf(
-        "# Training",
+    await withNotebook(async ({ page, open, address }) => {
+      await open();
+      await writeNotebook(
+        page,
         `import { lab } from "precis";
 const trainer = await lab.trainer("sft", ${JSON.stringify({ steps, ...fields })});
 const losses = [];
 for (let step = 0; step < trainer.steps; step++) losses.push((await trainer.step()).loss);
+await (await trainer.model()).keep("mine", { moments: true });
 await lab.show(JSON.stringify(losses));`,
-      ),
-    );
-    assertEquals(await runAll(page), "certified");
-    const losses: number[] = JSON.parse(await outputOf(page, 2));
-    assertEquals(losses.length, steps);
-    losses.forEach((loss, i) => {
-      assert(
-        Math.abs(loss - expected[i]) < 1e-3,
-        `step ${i + 1}: ${loss} in the page, ${expected[i]} without`,
       );
+      assertEquals(await runAll(page), "certified");
+      const losses: number[] = JSON.parse(await outputOf(page, 2));
+      assertEquals(losses.length, steps);
+      losses.forEach((loss, i) => {
+        assert(
+          Math.abs(loss - expected[i]) < 1e-3,
+          `step ${i + 1}: ${loss} in the page, ${expected[i]} without`,
+        );
+      });
+      assert(losses[steps - 1] < losses[0], losses.join(", "));
+
+      // What AdamW holds of each weight can be looked at, as the model was kept with it.
+      await page.goto(`${address}inspect.html`);
+      await page.getByRole("button", { name: "kept/mine" }).click();
+      const tree = page.locator("tensor-tree");
+      await tree.getByRole("heading", { name: "Second moments" }).waitFor();
+      await tree.locator('button[title*="layers.1.mlp.down_proj"]').nth(2).click();
+      await page.locator(".title").getByText("second moment").waitFor();
+      await page.locator("tensor-histogram").waitFor();
+      const { rms, min } = await page.locator("tensor-view").evaluate((view) =>
+        (view as unknown as { histogram: Histogram }).histogram
+      );
+      const rmsOf = (values: Float32Array) =>
+        Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0) / values.length);
+      assert(min >= 0 && Math.abs(rms / rmsOf(squares) - 1) < 0.01, `rms ${rms} and ${rmsOf(squares)}`);
     });
-    assert(losses[steps - 1] < losses[0], losses.join(", "));
-  });
-});
+  },
+);
 
 browserTest("knobs run their cell again and mark what depends on it", async () => {
   await withNotebook(async ({ page, open }) => {

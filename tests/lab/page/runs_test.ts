@@ -361,31 +361,64 @@ browserTest("an episode's numbers are told with what they come from", async () =
 });
 
 browserTest(
-  "what else policy and reference held likely is asked of the run's own models, once somebody wishes it",
+  "what else policy and reference held likely is asked of the policy that sampled, or the nearest kept, and says whose it is",
   async () => {
-    await withPage({ "a": { updates: 3 } }, async ({ page, folder, open }) => {
+    await withPage({ "a": { updates: 24 } }, async ({ page, folder, open }) => {
       const demo = decodeURIComponent(new URL("../../../public/demo", import.meta.url).pathname);
-      for (const model of ["ppo", "sft"]) {
-        await Deno.mkdir(`${folder}/a/models/${model}`, { recursive: true });
-        for (const name of ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]) {
-          await Deno.copyFile(`${demo}/${model}/${name}`, `${folder}/a/models/${model}/${name}`);
+      const put = async (model: string, path: string, names: readonly string[]) => {
+        await Deno.mkdir(`${folder}/a/${path}`, { recursive: true });
+        for (const name of names) {
+          await Deno.copyFile(`${demo}/${model}/${name}`, `${folder}/a/${path}/${name}`);
         }
+      };
+      const weights = ["config.json", "model.safetensors"];
+      for (const model of ["ppo", "sft"]) {
+        await put(model, `models/${model}`, [...weights, "tokenizer.json", "tokenizer_config.json"]);
       }
+      // In place of the policy after update 10 something that no other one is.
+      await put("base", "checkpoints/ppo/step-000010/policy", weights);
       await open("runs.html#episodes");
       const strip = page.locator("episode-strip"), token = strip.locator("thead button").nth(2);
       await token.hover();
       await strip.getByText("need the run's models").waitFor();
       assertEquals(page.workers().length, 0);
       await page.getByLabel(/Top ten on hover two models of \d+ kB on the GPU/).check();
-      await token.hover();
-      for (const title of ["policy at the end", "reference"]) {
-        const column = strip.locator(".others > div").filter({ hasText: title });
-        await column.waitFor();
-        const lines = await column.locator("li").allInnerTexts();
-        const shares = lines.map((line) => Number(/([\d.]+) %/.exec(line)![1]));
-        assertEquals(shares.length, 10);
-        assert(shares.every((one, i) => i === 0 || one <= shares[i - 1]) && shares[0] > 1, shares.join());
-      }
+      const look = async (update: number) => {
+        await page.getByRole("spinbutton", { name: "Update" }).fill(String(update));
+        await page.keyboard.press("Enter");
+        await strip.getByRole("grid", { name: `Episode of update ${update}:` }).waitFor();
+        await page.mouse.move(2, 2);
+        await token.hover();
+        await strip.locator(".others").waitFor();
+        const [heading] = await strip.locator(".others h4").allInnerTexts();
+        const columns = [];
+        for (const column of await strip.locator(".others > div").all()) {
+          const lines = await column.locator("li").allInnerTexts();
+          const shares = lines.map((line) => Number(/([\d.]+) %/.exec(line)![1]));
+          assertEquals(shares.length, 10);
+          assert(shares.every((one, i) => i === 0 || one <= shares[i - 1]) && shares[0] > 1, shares.join());
+          columns.push(lines.map((line) => line.replace(/\s+(new|=|[↑↓]\d+)$/, "")).join("\n"));
+        }
+        return { heading, says: await strip.locator(".others + .hint").innerText(), columns };
+      };
+      const last = await look(24);
+      assertEquals(last.heading, "final policy, update 24 of 24");
+      assertEquals(
+        last.says,
+        "Not of the policy that sampled the episode: that was the policy after update 23 of 24, which the run has not kept. " +
+          "This is the final policy, after update 24 of 24, the nearest that there is.",
+      );
+      const own = await look(11);
+      assertEquals(own.heading, "policy that sampled this, after update 10 of 24");
+      assertMatch(own.says, /^The episode was sampled by the policy after update 10 of 24/);
+      assert(own.columns[0] !== own.columns[1]);
+      const near = await look(14);
+      assertEquals(near.heading, "policy after update 10 of 24");
+      assertMatch(near.says, /that was the policy after update 13 of 24, which the run has not kept/);
+      // The first batch is the SFT policy's: both columns are of one model.
+      const first = await look(1);
+      assertEquals(first.heading, "policy that sampled this, SFT");
+      assertEquals(first.columns[0], first.columns[1]);
     });
   },
 );

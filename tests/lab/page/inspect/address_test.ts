@@ -9,7 +9,7 @@ import {
 Deno.test("what is as usual needs no query", () => {
   assertEquals(readAddress(""), {
     ...usualAddress,
-    view: { ...usualAddress.view, rect: undefined, fixed: undefined, only: undefined },
+    view: { ...usualAddress.view, rect: undefined, fixed: undefined, only: undefined, order: undefined },
     prompt: undefined,
     position: undefined,
   });
@@ -27,6 +27,7 @@ Deno.test("every view comes back from its address", () => {
       scale: "fixed",
       fixed: 0.25,
       only: { low: -0.5, high: 1e-7 },
+      order: { by: "change", rising: true },
       pins: [{ row: 3, column: 5 }, { row: 7, column: 0 }],
     },
     prompt: {
@@ -36,6 +37,7 @@ Deno.test("every view comes back from its address", () => {
       text: "",
     },
     keep: ["gradients", "layers.*.mlp.out.grad"],
+    write: 24,
     layer: 2,
     head: 3,
     scale: "rank",
@@ -56,7 +58,7 @@ Deno.test("rows alone are of all columns", () => {
 
 Deno.test("what an address cannot mean is as usual", () => {
   const read = readAddress(
-    "?pane=nowhere&layer=-1&rows=a~b&columns=1&pins=x~3.4&colours=mauve&high=-2&scale=loud",
+    "?pane=nowhere&layer=-1&rows=a~b&columns=1&pins=x~3.4&colours=mauve&high=-2&scale=loud&order=size",
   );
   assertEquals(read.pane, "tensor");
   assertEquals(read.layer, 0);
@@ -64,5 +66,6 @@ Deno.test("what an address cannot mean is as usual", () => {
   assertEquals(read.view.pins, [{ row: 3, column: 4 }]);
   assertEquals(read.view.scale, "quantile");
   assertEquals(read.view.fixed, undefined);
+  assertEquals(read.view.order, undefined);
   assertEquals(read.scale, usualAddress.scale);
 });
