@@ -102,9 +102,12 @@ function withoutEscapes(whole: string): string {
 }
 
 function errorView({ ename, evalue, traceback }: Extract<Output, { output_type: "error" }>): TemplateResult {
+  const said = evalue ? `${ename}: ${evalue}` : ename;
   const stack = withoutEscapes(traceback.join("\n"));
+  // A traceback begins with what it is the trace of.
+  const places = stack.startsWith(said) ? stack.slice(said.length).replace(/^\s*\n/, "") : stack;
   return html`<div class="output error"><p><b>${ename}</b>${evalue ? `: ${evalue}` : ""}</p>${
-    stack.trim() ? html`<pre>${stack}</pre>` : nothing
+    places.trim() ? html`<pre>${places}</pre>` : nothing
   }</div>`;
 }
 
