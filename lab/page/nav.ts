@@ -30,4 +30,11 @@ export class PrecisNav extends LitElement {
   }
 }
 
+// The browser would open a dropped file in place of a view that has no use for it.
+for (const type of ["dragover", "drop"] as const) {
+  addEventListener(type, (event) => {
+    if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+  });
+}
+
 customElements.define("precis-nav", PrecisNav);

@@ -103,6 +103,19 @@ browserTest(
   },
 );
 
+browserTest("a file dropped on a view that has no use for it does not take the view's place", async () => {
+  for (const view of ["inspect.html", "referee.html"]) {
+    await withDrops(view, async (page, drop, folder) => {
+      await page.locator("precis-nav nav").waitFor();
+      const address = page.url();
+      await Deno.writeTextFile(`${folder}/notes.txt`, "not a run");
+      await drop(`${folder}/notes.txt`);
+      await page.waitForTimeout(500);
+      assertEquals(page.context().pages().map((one) => one.url()), [address]);
+    });
+  }
+});
+
 browserTest("files that vanish after they were dropped are told by name; what was read stays", async () => {
   await withDrops("runs.html", async (page, drop, folder) => {
     await page.locator("input[webkitdirectory]").waitFor({ state: "attached" });
