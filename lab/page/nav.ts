@@ -37,4 +37,10 @@ for (const type of ["dragover", "drop"] as const) {
   });
 }
 
+// Parts of a page are loaded when they are wanted. Whoever waits for one that is gone tells the error, and this is what it says.
+addEventListener("vite:preloadError", (event) => {
+  (event as Event & { payload: Error }).payload.message =
+    "A part of this page cannot be loaded: its server is gone, or has a newer page than this one. Reload it.";
+});
+
 customElements.define("precis-nav", PrecisNav);

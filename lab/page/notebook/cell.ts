@@ -14,6 +14,7 @@ export type CellAct =
   | { act: "select" | "edit" | "leave" | "run" | "reveal" | "delete" | "insert" | "convert" | "accept" }
   | { act: "move"; by: -1 | 1 }
   | { act: "source"; source: string }
+  | { act: "trouble"; said: string }
   | { act: "ran"; how: "stay" | "next" | "insert" }
   | { act: "beyond"; direction: -1 | 1 };
 
@@ -87,12 +88,19 @@ export class NotebookCell extends LitElement {
       import("./editor.ts").then(({ colouredCode }) => {
         this.colours = colouredCode;
         this.requestUpdate();
-      });
+      }, () => {}); // Code is read without colours, too.
     }
   }
 
   private async openEditor() {
-    const { openEditor } = await import("./editor.ts");
+    let openEditor: typeof import("./editor.ts").openEditor;
+    try {
+      ({ openEditor } = await import("./editor.ts"));
+    } catch (error) {
+      this.does({ act: "leave" });
+      this.does({ act: "trouble", said: (error as Error).message });
+      return;
+    }
     const parent = this.querySelector<HTMLElement>(".editor");
     if (!this.editing || !parent || this.editor) return;
     this.editor = openEditor(this.cell.id, {

@@ -447,6 +447,8 @@ export class NotebookPage extends LitElement implements Commands {
         return this.edit(id);
       case "leave":
         return this.choose(id);
+      case "trouble":
+        return this.say(detail.said);
       case "run":
         return this.run(id, "stay");
       case "ran":

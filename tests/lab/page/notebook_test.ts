@@ -393,6 +393,24 @@ browserTest("once loaded, the page goes on without its server", async () => {
   });
 });
 
+browserTest("a part of the page that is gone from its server is told of", async () => {
+  await withNotebook(async ({ page, context, open }) => {
+    await context.route(/assets\/(editor|sharing)-/, (route) => route.fulfill({ status: 404 }));
+    await open();
+    const notice = page.locator(".notice").filter({
+      hasText: "or has a newer page than this one. Reload it.",
+    });
+    await choose(page, 6);
+    await page.keyboard.press("Enter");
+    await notice.waitFor();
+    await notice.getByRole("button").click();
+    await notice.waitFor({ state: "detached" });
+    await page.getByRole("button", { name: "Share", exact: true }).click();
+    await page.getByRole("menuitem", { name: "A file (.ipynb)" }).click();
+    await notice.waitFor();
+  });
+});
+
 browserTest("a damaged file is refused by name, and what was open stays", async () => {
   await withNotebook(async ({ page, open }) => {
     await open();
