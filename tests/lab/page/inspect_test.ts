@@ -1,5 +1,6 @@
 /** The inspector in a real browser, on the models that ship: what it shows is what is in the files. */
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "deno-std/assert/mod.js";
+import type { Page } from "playwright-core";
 import { buildPage } from "../../../headless/lab.ts";
 import type { Alternatives, AttentionMap, LogitLens, Overview } from "../../../lab/inspect/types.ts";
 import { entryOf, readSafetensorsHeader } from "../../../lab/safetensors.ts";
@@ -20,6 +21,11 @@ import {
   withPage,
   zoomedIn,
 } from "./inspect_page.ts";
+
+/** Waits until the address has this of the view: it follows what is done in its own time. */
+async function cites(page: Page, name: string, value: string | null): Promise<void> {
+  await page.waitForURL((url) => url.searchParams.get(name) === value);
+}
 
 browserTest(
   "values on hover are the file's, bit for bit, by token and dimension, zoomed out and in",
@@ -62,10 +68,10 @@ browserTest(
       // The same address, the same part; a double click, the whole.
       await page.reload();
       await settled(page);
-      assertEquals(new URL(page.url()).searchParams.get("rows"), `${low}~${high}`);
+      await cites(page, "rows", `${low}~${high}`);
       await page.mouse.dblclick(...Object.values(await placeOf(page, 404, 20)) as [number, number]);
       await settled(page);
-      assertEquals(new URL(page.url()).searchParams.get("rows"), null);
+      await cites(page, "rows", null);
 
       // Our rows 64 to 95 of attn.qkv are the published keys.
       await page.getByRole("button", { name: "layers.1.attn.qkv.weight" }).or(
@@ -108,7 +114,7 @@ browserTest(
         await choice.selectOption(by);
         await view(page).locator(".order").filter({ hasText: `Rows by ${labels[by]}, falling.` }).waitFor();
         await settled(page);
-        assertEquals(new URL(page.url()).searchParams.get("order"), by);
+        await cites(page, "order", by);
         const expected = ordered(measures[by]);
         const { order } = await property<{ order: Uint32Array }>(view(page), "ordering");
         const found = Object.values(order);
@@ -124,7 +130,7 @@ browserTest(
           assert(said.includes(`row ${place + 1} of ${rows} by`), said);
         }
         // The pin is of the row that it was set on.
-        assertEquals(new URL(page.url()).searchParams.get("pins"), "404.20");
+        await cites(page, "pins", "404.20");
         await page.mouse.move(5, 5);
         await readout(page).getByText(hex(values[404 * columns + 20])).waitFor();
       }
@@ -132,7 +138,7 @@ browserTest(
       await view(page).getByRole("button", { name: /^falling/ }).click();
       await view(page).locator(".order").filter({ hasText: "Rows by rms, rising." }).waitFor();
       await settled(page);
-      assertEquals(new URL(page.url()).searchParams.get("order"), "rms.rising");
+      await cites(page, "order", "rms.rising");
 
       // Near enough that each cell is an element, and every cell is that of its own row.
       const { order } = await property<{ order: Uint32Array }>(view(page), "ordering");
@@ -151,7 +157,7 @@ browserTest(
       // A click pins what is there; the address brings all of it back; and the list of rows goes to a row's place.
       const pinned = order[place + 1], there = await placeOf(page, pinned, 21);
       await page.mouse.click(there.x, there.y);
-      assertEquals(new URL(page.url()).searchParams.get("pins"), `${pinned}.21`);
+      await cites(page, "pins", `${pinned}.21`);
       await page.reload();
       await view(page).locator(".order").filter({ hasText: "rising" }).waitFor();
       await settled(page);
@@ -165,7 +171,7 @@ browserTest(
 
       await choice.selectOption("");
       await settled(page);
-      assertEquals(new URL(page.url()).searchParams.get("order"), null);
+      await cites(page, "order", null);
       assertEquals(await view(page).locator(".order").count(), 0);
     });
   },
@@ -186,7 +192,7 @@ browserTest(
       };
       await click(7, 12);
       await click(11, 30, ["Shift"]);
-      assertEquals(new URL(page.url()).searchParams.get("pins"), "7.12~11.30");
+      await cites(page, "pins", "7.12~11.30");
       const said = await readout(page).innerText();
       const [a, b] = [values[7 * columns + 12], values[11 * columns + 30]];
       assert(said.includes(hex(a)) && said.includes(hex(b)), said);
@@ -218,7 +224,7 @@ browserTest(
       // Bins are an eighth of an octave: what falls into part of one is taken to be even.
       assertAlmostEquals(told, share * 100, 1);
       await view(page).getByRole("button", { name: /^Only/ }).click();
-      assertEquals(new URL(page.url()).searchParams.get("only"), null);
+      await cites(page, "only", null);
     });
   },
 );
@@ -242,7 +248,7 @@ browserTest(
       }
       assertEquals(await attention.getByRole("button", { name: /^Layer \d, head \d$/ }).count(), 12);
       await attention.getByRole("button", { name: "Layer 2, head 0" }).click();
-      assertEquals(new URL(page.url()).searchParams.get("layer"), "2");
+      await cites(page, "layer", "2");
       assertEquals(await attention.locator(".tokens button").count(), tokens);
       assertEquals(await attention.locator(".tokens button[aria-pressed=true]").count(), 1);
 
