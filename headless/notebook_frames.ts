@@ -3,6 +3,7 @@
  * message's length (four bytes, little-endian) and the message as V8 writes structured clones, so that typed arrays cross as bytes.
  */
 import { deserialize, serialize } from "node:v8";
+import { joinedBytes } from "../lab/joined_bytes.ts";
 
 /** Bytes of one message, at most: a call's arguments may have a quarter of that. */
 const longest = 256 << 20;
@@ -75,12 +76,6 @@ function bytesOf(stream: ReadableStream<Uint8Array>) {
       missing -= piece.length;
       pieces.push(piece);
     }
-    const taken = new Uint8Array(count);
-    let at = 0;
-    for (const piece of pieces) {
-      taken.set(piece, at);
-      at += piece.length;
-    }
-    return taken;
+    return joinedBytes(pieces);
   };
 }

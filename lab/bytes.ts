@@ -3,6 +3,7 @@
  * a browser's private file system, HTTP ranges, or plain memory.
  */
 import { sha256 } from "@noble/hashes/sha2.js";
+import { joinedBytes } from "./joined_bytes.ts";
 
 /** A file could not be had or kept: absent, forbidden, no space left. The message names the path and the remedy. */
 export class FileAccessError extends Error {
@@ -293,19 +294,9 @@ function promise<T>(work: () => T): Promise<T> {
 async function gather(content: Uint8Array | AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   if (content instanceof Uint8Array) return content.slice();
   const pieces: Uint8Array[] = [];
-  let length = 0;
   // A producer may reuse its buffer for the next piece, so each is copied.
-  for await (const piece of content) {
-    pieces.push(piece.slice());
-    length += piece.length;
-  }
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
+  for await (const piece of content) pieces.push(piece.slice());
+  return joinedBytes(pieces);
 }
 
 function hex(bytes: Uint8Array): string {

@@ -8,6 +8,7 @@
  *     imports.prepare(cellImports, lock, mayLock): Promise<{ sent, locked }>   for a cell that is about to run
  */
 import { shortened } from "../bytes.ts";
+import { joinedBytes } from "../joined_bytes.ts";
 import type { CellImport } from "./cells.ts";
 import { addressOf, ImportError, isModuleAddress, notLocked } from "./import_specifiers.ts";
 import { compileModule } from "./module_compiler.ts";
@@ -336,11 +337,5 @@ async function bodyOf(response: Response): Promise<Uint8Array<ArrayBuffer> | nul
       return null;
     }
   }
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
+  return joinedBytes(pieces);
 }

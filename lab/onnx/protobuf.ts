@@ -2,6 +2,7 @@
  * Protocol buffers, as far as an ONNX file needs them: written front to back without ever being whole in memory. The library that is
  * there (protobufjs, of onnxruntime-web) builds a message in one buffer, which a model of 2 GB must not be.
  */
+import { joinedBytes } from "../joined_bytes.ts";
 
 /** Bytes that are made only when their turn comes. */
 export interface Streamed {
@@ -60,12 +61,7 @@ export function embedded(field: number, content: Encoded): Encoded {
 export async function* encode({ pieces }: Encoded): AsyncGenerator<Uint8Array> {
   let small: Uint8Array[] = [];
   const joined = () => {
-    const whole = new Uint8Array(small.reduce((sum, { length }) => sum + length, 0));
-    let at = 0;
-    for (const piece of small) {
-      whole.set(piece, at);
-      at += piece.length;
-    }
+    const whole = joinedBytes(small);
     small = [];
     return whole;
   };

@@ -112,20 +112,14 @@ function routes(E: string, datagrams: number): Record<string, string> {
   };
 }
 
-browserTest("an attack notebook reaches nobody by any route, and says so route by route", async () => {
-  await withListener(async (address, datagrams, heard) => {
-    await withNotebook(async ({ page, open }) => {
-      await open();
-      const attacks = routes(address, datagrams);
-      const code = Object.entries(attacks).map(([name, body]) =>
-        `await attempt(${JSON.stringify(name)}, async () => { ${body} });`
-      );
-      await openFile(
-        page,
-        notebookOf(
-          "# Read me",
-          `import { lab } from "precis";
-const through = [], tried = [];
+/** Source that takes every route in turn and has, at its end, `tried` and `through`: their names, and those that were not barred. */
+function tryAll(routes: Record<string, string>): { count: number; code: string } {
+  const tries = Object.entries(routes).map(([name, body]) =>
+    `await attempt(${JSON.stringify(name)}, async () => { ${body} });`
+  );
+  return {
+    count: tries.length,
+    code: `const through = [], tried = [];
 async function attempt(name, work) {
   tried.push(name);
   try {
@@ -133,12 +127,26 @@ async function attempt(name, work) {
     through.push(name);
   } catch {}
 }
-${code.join("\n")}
+${tries.join("\n")}`,
+  };
+}
+
+browserTest("an attack notebook reaches nobody by any route, and says so route by route", async () => {
+  await withListener(async (address, datagrams, heard) => {
+    await withNotebook(async ({ page, open }) => {
+      await open();
+      const { count, code } = tryAll(routes(address, datagrams));
+      await openFile(
+        page,
+        notebookOf(
+          "# Read me",
+          `import { lab } from "precis";
+${code}
 console.log(tried.length + " tried; through: " + through.join(", "));`,
         ),
       );
       await runAll(page);
-      assertEquals(await outputOf(page, 2), `${code.length} tried; through:`);
+      assertEquals(await outputOf(page, 2), `${count} tried; through:`);
       // What was started may still be on its way.
       await page.waitForTimeout(500);
       assertEquals(heard, []);
@@ -165,20 +173,10 @@ browserTest(
   "a module of the lock gets out by no route either, and makes nothing of the linking",
   async () => {
     await withListener(async (address, datagrams, heard) => {
-      const attacks = routes(address, datagrams);
-      const tries = Object.entries(attacks).map(([name, body]) =>
-        `await attempt(${JSON.stringify(name)}, async () => { ${body} });`
-      );
-      const evil = `export const through = [], tried = [];
-export const lab = {};
-async function attempt(name, work) {
-  tried.push(name);
-  try {
-    await Promise.race([work(), new Promise((_, reject) => setTimeout(() => reject("late"), 1500))]);
-    through.push(name);
-  } catch {}
-}
-${tries.join("\n")}
+      const { count, code } = tryAll(routes(address, datagrams));
+      const evil = `export const lab = {};
+${code}
+export { through, tried };
 export const later = () => import("${address}/later-" + tried.length);`;
       const answers = {
         [cdn("evil@1.0.0")]: evil,
@@ -208,7 +206,7 @@ export const later = () => import("${address}/later-" + tried.length);`;
           server.heard.length = 0;
           await openFile(page, notebook);
           await runAll(page);
-          assertEquals(await outputOf(page, 2), `${tries.length} tried; through:`);
+          assertEquals(await outputOf(page, 2), `${count} tried; through:`);
           assertEquals(await outputOf(page, 3), '"no"');
           await page.waitForTimeout(500);
           assertEquals(heard, []);
