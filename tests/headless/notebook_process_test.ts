@@ -4,26 +4,19 @@ import { serialize } from "node:v8";
 import { frame, FrameError, readFrames } from "../../headless/notebook_frames.ts";
 import { startWorkerKernel } from "../../headless/notebook_kernels.ts";
 import { strangersGrant } from "../../lab/notebook/grant.ts";
-import { newCell, newNotebook, parseNotebook, serialiseNotebook } from "../../lab/notebook/ipynb.ts";
+import { parseNotebook, serialiseNotebook } from "../../lab/notebook/ipynb.ts";
 import { type NotebookRun, runNotebook, type RunOptions } from "../../lab/notebook/run.ts";
 import { testBench } from "../lab/notebook/lab_testing.ts";
+import { notebookOf } from "../lab/notebook/notebooks.ts";
 
 const root = decodeURIComponent(new URL("../..", import.meta.url).pathname);
-
-function notebookOf(...sources: string[]) {
-  const notebook = newNotebook(7);
-  for (const source of sources) {
-    notebook.cells.push(newCell("code", source, notebook.cells.length, notebook.cells));
-  }
-  return notebook;
-}
 
 /** Runs cells that may take `memory` megabytes; `during` is told that their process is there. */
 async function run(sources: string[], memory: number, options: RunOptions = {}): Promise<NotebookRun> {
   const bench = testBench();
   try {
     const start = () => startWorkerKernel(bench, { seed: 7, grant: strangersGrant, versions: {}, memory });
-    return await runNotebook(notebookOf(...sources), start, { timeout: 60_000, ...options });
+    return await runNotebook(notebookOf(sources), start, { timeout: 60_000, ...options });
   } finally {
     await bench.destroy();
   }
@@ -97,7 +90,7 @@ processTest(
       await Deno.writeTextFile(
         path,
         serialiseNotebook(
-          notebookOf("40 + 2", "const a = []; for (;;) a.push(new Float64Array(1e6).fill(1));", "5"),
+          notebookOf(["40 + 2", "const a = []; for (;;) a.push(new Float64Array(1e6).fill(1));", "5"]),
         ),
       );
       const args = [
@@ -248,7 +241,7 @@ processTest("where the host is killed its cells end too, in the middle of a loop
   const folder = await Deno.makeTempDir();
   try {
     const path = `${folder}/loop.ipynb`;
-    await Deno.writeTextFile(path, serialiseNotebook(notebookOf("1", "for (;;) {}")));
+    await Deno.writeTextFile(path, serialiseNotebook(notebookOf(["1", "for (;;) {}"])));
     const host = new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--cached-only", "headless/notebook.ts", "run", path],
       cwd: root,

@@ -3,22 +3,19 @@ import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import { startWorkerKernel } from "../../headless/notebook_kernels.ts";
 import { strangersGrant } from "../../lab/notebook/grant.ts";
 import { Imports } from "../../lab/notebook/import_graph.ts";
-import { newCell, newNotebook } from "../../lab/notebook/ipynb.ts";
 import type { LockedImport } from "../../lab/notebook/records.ts";
 import { type NotebookRun, runNotebook, type RunOptions } from "../../lab/notebook/run.ts";
 import { testBench } from "../lab/notebook/lab_testing.ts";
 import { cdn, withModules } from "../lab/notebook/module_server.ts";
+import { notebookOf } from "../lab/notebook/notebooks.ts";
 
 async function run(
   sources: string[],
   options: RunOptions = {},
   lock: Record<string, LockedImport> = {},
 ): Promise<NotebookRun> {
-  const notebook = newNotebook(7);
+  const notebook = notebookOf(sources);
   notebook.metadata.lab.imports = lock;
-  for (const source of sources) {
-    notebook.cells.push(newCell("code", source, notebook.cells.length, notebook.cells));
-  }
   const bench = testBench();
   try {
     const start = () => startWorkerKernel(bench, { seed: 7, grant: strangersGrant, versions: {} });
